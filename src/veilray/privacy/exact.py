@@ -1,0 +1,97 @@
+"""Exact numbers: an epsilon is a fraction, never a float, so that what is claimed is what is charged."""
+
+from __future__ import annotations
+
+from decimal import Decimal, InvalidOperation
+from fractions import Fraction
+from typing import Annotated, TypeAlias
+
+from pydantic import BeforeValidator, PlainSerializer, WithJsonSchema
+
+__all__ = ["Exact", "ExactLike", "decimal_text", "exact"]
+
+ExactLike: TypeAlias = str | int | Fraction | Decimal
+"""What is accepted where an exact number is asked for: `"0.5"`, `"1/3"`, `4`, a Fraction or a Decimal."""
+
+_LONGEST = 64
+
+
+def exact(value: ExactLike, name: str = "value") -> Fraction:
+    """Read an exact non-negative number.
+
+    Raises:
+        ValueError: for floats (0.1 is not a tenth), non-finite or negative numbers, or text that is neither
+            a decimal number nor a fraction.
+
+    Example:
+        >>> exact("0.1"), exact("1/3")
+        (Fraction(1, 10), Fraction(1, 3))
+        >>> exact(0.1, "epsilon")
+        Traceback (most recent call last):
+        ...
+        ValueError: epsilon must be exact, got the float 0.1: write it as a string, "0.1"
+    """
+    if isinstance(value, bool):
+        raise ValueError(f"{name} must be a number, got {value!r}")
+    if isinstance(value, float):
+        raise ValueError(f'{name} must be exact, got the float {value!r}: write it as a string, "{value!r}"')
+    number = Fraction(value) if isinstance(value, Fraction | int) else _from_text(value, name)
+    if number < 0:
+        raise ValueError(f"{name} must not be negative, got {value}")
+    return number
+
+
+def _from_text(value: str | Decimal, name: str) -> Fraction:
+    text = str(value).strip()
+    if len(text) > _LONGEST:
+        raise ValueError(f"{name} must be at most {_LONGEST} characters, got {len(text)}")
+    numerator, slash, denominator = text.partition("/")
+    try:
+        if slash:
+            return Fraction(int(numerator), int(denominator))
+        decimal = Decimal(numerator)
+        if not decimal.is_finite() or abs(decimal.adjusted()) > 400:
+            raise ValueError
+        return Fraction(decimal)
+    except (ValueError, ZeroDivisionError, InvalidOperation):
+        raise ValueError(f"{name} must be a decimal number or a fraction such as 0.5 or 1/3, got {text!r}") from None
+
+
+def decimal_text(value: Fraction, digits: int = 4) -> str:
+    """A fraction for people: exact where that is short, otherwise rounded **up** to `digits` figures.
+
+    Example:
+        >>> decimal_text(Fraction(1, 2)), decimal_text(Fraction(1, 3)), decimal_text(Fraction(18432))
+        ('0.5', '0.3334', '18,432')
+    """
+    if value == 0:
+        return "0"
+    if value.denominator == 1:
+        return f"{value.numerator:,}"
+    magnitude = _magnitude(value)
+    scale = Fraction(10) ** (digits - 1 - magnitude)
+    rounded = Fraction(-((-value * scale).__floor__())) / scale
+    places = max(0, digits - 1 - magnitude)
+    if magnitude < -4:
+        return f"{float(rounded):.{digits - 1}e}"
+    text = f"{rounded.__floor__():,}" if places == 0 else f"{float(rounded):,.{places}f}"
+    return text.rstrip("0").rstrip(".") if "." in text else text
+
+
+def _magnitude(value: Fraction) -> int:
+    """The power of ten of the leading figure, by integers alone."""
+    guess = len(str(value.numerator)) - len(str(value.denominator))
+    while Fraction(10) ** guess > value:
+        guess -= 1
+    while Fraction(10) ** (guess + 1) <= value:
+        guess += 1
+    return guess
+
+
+Exact = Annotated[
+    Fraction,
+    BeforeValidator(exact),
+    PlainSerializer(str, return_type=str),
+    WithJsonSchema({"type": "string", "pattern": r"^[0-9]+(/[1-9][0-9]*)?$", "description": "exact fraction"}),
+]
+"""A pydantic field that holds an exact non-negative fraction; JSON carries it as a string such as "3/10"."""

@@ -1,0 +1,276 @@
+"""The claim a release carries: one frozen, machine-readable statement of what is promised and for what.
+
+A `Guarantee` belongs to the randomise step alone. It says what the unit is, how large epsilon is for every
+unit that a reader may care about, what it rests on (bound, dimension, mechanism, exact parameters), what is
+released in clear beside it, on what the network was trained, and how many releases a patient is part of.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from fractions import Fraction
+from typing import Any, Literal
+
+from pydantic import ConfigDict, Field, TypeAdapter, ValidationError, model_validator
+from pydantic.dataclasses import dataclass
+
+from veilray.privacy.ceiling import correlation_ceiling, mutual_information_ceiling, reidentification_ceiling
+from veilray.privacy.exact import Exact, decimal_text
+
+__all__ = [
+    "EMPIRICAL",
+    "Bound",
+    "ConditionPolicy",
+    "Guarantee",
+    "ModelTraining",
+    "Releases",
+    "Unit",
+    "guarantee_schema",
+]
+
+EMPIRICAL = "empirical, no formal guarantee"
+"""What stands wherever a claim would, for a method that has none."""
+
+PROTECTS_LITTLE_FROM = Fraction(10)
+"""At and above this epsilon the worst case protects no more, and the card says so."""
+
+Unit = Literal["image", "element", "patient", "pixels", "metric"]
+
+_STRICT = ConfigDict(extra="forbid")
+
+
+@dataclass(frozen=True, kw_only=True, config=_STRICT)
+class Bound:
+    """The set that every latent is forced into before noise; fixed before the data is seen, applied per row.
+
+    `radius` is in the latent's own units: half the side of the box, or the radius of the ball. `none` is for
+    mechanisms whose guarantee needs no bound (they see a direction, or an index).
+    """
+
+    kind: Literal["box", "l1-ball", "l2-ball", "direction", "index", "none"]
+    radius: Exact | None = None
+
+    @model_validator(mode="after")
+    def _radius_where_needed(self) -> Bound:
+        needs = self.kind in {"box", "l1-ball", "l2-ball"}
+        if needs and not self.radius:
+            raise ValueError(f"radius must be positive for a {self.kind}, got {self.radius}")
+        if not needs and self.radius is not None:
+            raise ValueError(f"radius must be absent for {self.kind}, got {self.radius}")
+        return self
+
+
+@dataclass(frozen=True, kw_only=True, config=_STRICT)
+class ConditionPolicy:
+    """How a condition (label, view, folder, manifest column) leaves the house.
+
+    public: released as it is, **not covered**; randomised: drawn once by a mechanism of its own with `epsilon`
+    over `levels` public values, and only the draw is seen by decoder, folder and manifest; withheld: not released.
+    """
+
+    policy: Literal["public", "randomised", "withheld"]
+    epsilon: Exact | None = None
+    levels: int | None = Field(default=None, ge=2)
+
+    @model_validator(mode="after")
+    def _epsilon_where_drawn(self) -> ConditionPolicy:
+        if self.policy == "randomised" and (self.epsilon is None or self.levels is None):
+            raise ValueError("epsilon and levels must be given for a randomised condition, got none")
+        if self.policy != "randomised" and (self.epsilon is not None or self.levels is not None):
+            raise ValueError(f"epsilon and levels must be absent for a {self.policy} condition")
+        return self
+
+
+@dataclass(frozen=True, kw_only=True, config=_STRICT)
+class ModelTraining:
+    """The records on which the network was trained: the claim covers them only as stated here."""
+
+    data: Literal["public", "other patients", "dp-sgd", "not covered"]
+    statement: str = Field(min_length=1, max_length=2000)
+    epsilon: Exact | None = None
+    delta: Exact | None = None
+
+    @model_validator(mode="after")
+    def _epsilon_for_dp_sgd(self) -> ModelTraining:
+        if (self.data == "dp-sgd") != (self.epsilon is not None and self.delta is not None):
+            raise ValueError(f"epsilon and delta must be given for dp-sgd, and only there, got data {self.data!r}")
+        return self
+
+
+@dataclass(frozen=True, kw_only=True, config=_STRICT)
+class Releases:
+    """What was released: images, patients, and the largest number of images of one patient.
+
+    `patients` and `largest_patient` are None where the collection has no trustworthy patient key: then no claim
+    about a patient is possible.
+    """
+
+    images: int = Field(ge=0)
+    patients: int | None = Field(default=None, ge=0)
+    largest_patient: int | None = Field(default=None, ge=0)
+
+
+@dataclass(frozen=True, kw_only=True, config=_STRICT)
+class Guarantee:
+    """The claim of one release. `epsilon` and `delta` belong to one `unit`; the other figures follow from it.
+
+    Attributes:
+        unit: what `epsilon` is about: the whole image, one latent element (as published figures silently mean) ...
+        epsilon, delta: the claim for one unit, exact.
+        image_epsilon, image_delta: the same claim counted for the whole image (equal to the above for unit `image`).
+        element_epsilon: the claim for one latent element, where the mechanism acts on elements.
+        bound, dimension: the set that holds the latent, and its number of elements.
+        mechanism, parameters: the registered name and its exact public parameters, as text.
+        conditions: policy of every condition; `label` is one of them.
+        model_training: what the network was trained on.
+        releases: how many images and patients the release holds, once it exists.
+        in_clear: further things released in clear and therefore not covered, in words.
+    """
+
+    unit: Unit
+    epsilon: Exact
+    delta: Exact = Fraction(0)
+    image_epsilon: Exact
+    image_delta: Exact = Fraction(0)
+    element_epsilon: Exact | None = None
+    bound: Bound
+    dimension: int = Field(ge=1)
+    mechanism: str = Field(min_length=1)
+    parameters: dict[str, str] = Field(default_factory=dict)
+    conditions: dict[str, ConditionPolicy] = Field(default_factory=dict)
+    model_training: ModelTraining | None = None
+    releases: Releases | None = None
+    in_clear: tuple[str, ...] = ()
+    schema_version: Literal[1] = 1
+
+    @model_validator(mode="after")
+    def _consistent(self) -> Guarantee:
+        if self.delta >= 1 or self.image_delta >= 1:
+            raise ValueError(f"delta must be below 1, got {max(self.delta, self.image_delta)}")
+        if self.unit == "image" and (self.epsilon, self.delta) != (self.image_epsilon, self.image_delta):
+            raise ValueError(f"image_epsilon must equal epsilon for unit image, got {self.image_epsilon}")
+        return self
+
+    @property
+    def pure(self) -> bool:
+        """True when delta is 0: the ceilings for pure mechanisms hold."""
+        return self.image_delta == 0
+
+    @property
+    def conditions_epsilon(self) -> Fraction:
+        """What the randomised conditions of one image add."""
+        return sum((c.epsilon for c in self.conditions.values() if c.epsilon is not None), Fraction(0))
+
+    @property
+    def total_image_epsilon(self) -> Fraction:
+        """Whole-image epsilon with its randomised conditions: pixels and conditions are drawn apart, so they add."""
+        return self.image_epsilon + self.conditions_epsilon
+
+    @property
+    def patient_epsilon(self) -> Fraction | None:
+        """Sum over the images of the worst patient in this release; None without a patient key."""
+        most = self.releases.largest_patient if self.releases else None
+        return None if most is None else most * self.total_image_epsilon
+
+    @property
+    def patient_delta(self) -> Fraction | None:
+        """Sum of delta over the images of the worst patient; None without a patient key."""
+        most = self.releases.largest_patient if self.releases else None
+        return None if most is None else min(Fraction(1), most * self.image_delta)
+
+    @property
+    def largest_epsilon(self) -> Fraction:
+        """Epsilon of the largest unit about which anything is claimed: normally the worst patient."""
+        return max(self.patient_epsilon or Fraction(0), self.total_image_epsilon)
+
+    @property
+    def protects_little(self) -> bool:
+        """True when the largest claimed unit has epsilon 10 or more: the worst case protects no more."""
+        return self.largest_epsilon >= PROTECTS_LITTLE_FROM
+
+    def odds(self, candidates: int = 1000) -> float:
+        """Largest probability of naming the right one of `candidates` equally likely images."""
+        return reidentification_ceiling(self.total_image_epsilon, candidates, float(self.image_delta))
+
+    def odds_sentence(self, candidates: int = 1000) -> str:
+        """The claim as odds, in one sentence; rounded up."""
+        percent = Fraction(self.odds(candidates)) * 100
+        return (
+            f"Among {candidates:,} equally likely images the right one gets at most {decimal_text(percent, 3)} % "
+            f"(a blind guess gets {decimal_text(Fraction(100, candidates), 3)} %)."
+        )
+
+    def ceiling(self) -> dict[str, float] | None:
+        """What no pure mechanism of this whole-image epsilon can exceed; None when delta is not 0.
+
+        Returns:
+            `nats`: mutual information with the source; `correlation`: with an N(0, I) latent of this dimension.
+        """
+        if not self.pure:
+            return None
+        return {
+            "nats": mutual_information_ceiling(self.image_epsilon),
+            "correlation": correlation_ceiling(self.image_epsilon, self.dimension),
+        }
+
+    def not_covered(self) -> list[str]:
+        """What stands outside the claim, in plain words; never empty."""
+        public = sorted(name for name, c in self.conditions.items() if c.policy == "public")
+        lines = []
+        if public:
+            lines.append(
+                f"what is released in clear: {', '.join(public)} (the claim holds among images that agree on it)"
+            )
+        lines += list(self.in_clear)
+        lines.append("that an image is part of the release, and how many images there are")
+        training = self.model_training
+        if training is None or training.data == "not covered":
+            lines.append("the records on which the network was trained")
+        elif training.data == "dp-sgd" and training.epsilon is not None and training.delta is not None:
+            lines.append(
+                f"the records on which the network was trained, beyond their own DP-SGD claim "
+                f"(epsilon {decimal_text(training.epsilon)}, delta {float(training.delta):.1e})"
+            )
+        else:
+            lines.append(f"the records on which the network was trained ({training.data}: {training.statement})")
+        if self.releases is None or self.releases.patients is None:
+            lines.append("a patient with several images: no patient key was given, so the claim is about one image")
+        lines.append("everything outside the pixels; time, memory and power of the machine")
+        lines.append("an attacker who can break AES-256, from which the noise is drawn")
+        return lines
+
+    def with_release(
+        self,
+        *,
+        releases: Releases,
+        conditions: dict[str, ConditionPolicy],
+        model_training: ModelTraining,
+        in_clear: tuple[str, ...] = (),
+    ) -> Guarantee:
+        """The mechanism's claim completed with what the release adds to it."""
+        return replace(self, releases=releases, conditions=conditions, model_training=model_training, in_clear=in_clear)
+
+    def to_json(self) -> str:
+        """The claim as JSON; exact numbers are strings such as "3/10"."""
+        return _ADAPTER.dump_json(self, indent=2).decode()
+
+    def to_dict(self) -> dict[str, Any]:
+        """The claim as plain JSON types."""
+        return dict(_ADAPTER.dump_python(self, mode="json"))
+
+    @staticmethod
+    def from_json(text: str | bytes) -> Guarantee:
+        """Read a claim back; unknown fields, floats for exact numbers and contradictions are refused."""
+        try:
+            return _ADAPTER.validate_python(json.loads(text))
+        except (ValidationError, json.JSONDecodeError) as error:
+            raise ValueError(f"guarantee must be valid JSON of schema version 1, got: {error}") from None
+
+
+_ADAPTER: TypeAdapter[Guarantee] = TypeAdapter(Guarantee)
+
+
+def guarantee_schema() -> dict[str, Any]:
+    """The JSON schema of a `Guarantee`, as written to and read from `release.json`."""
+    return _ADAPTER.json_schema(mode="serialization")
