@@ -1,1 +1,1 @@
-"""TODO: docstring."""
+"""What was kept and what was lost, measured."""

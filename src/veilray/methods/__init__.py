@@ -1,1 +1,30 @@
-"""TODO: docstring."""
+"""The systems that a user names, each joining an encoder with a mechanism, and the pipeline they share."""
+
+from veilray.methods.base import METHODS, Method, ModelCard, Release, ReleaseContext, load_method, read_card
+from veilray.methods.conditions import ConditionRule, condition_rules, draw_conditions
+from veilray.methods.dp_glow import DPGlow
+from veilray.methods.pipeline import Outcome, Plan, continue_release, plan_release, start_release
+from veilray.methods.publication import read_release
+from veilray.methods.record import Record, find_record
+
+__all__ = [
+    "METHODS",
+    "ConditionRule",
+    "DPGlow",
+    "Method",
+    "ModelCard",
+    "Outcome",
+    "Plan",
+    "Record",
+    "Release",
+    "ReleaseContext",
+    "condition_rules",
+    "continue_release",
+    "draw_conditions",
+    "find_record",
+    "load_method",
+    "plan_release",
+    "read_card",
+    "read_release",
+    "start_release",
+]

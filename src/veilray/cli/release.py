@@ -1,0 +1,112 @@
+"""`veilray release`: the main job."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from veilray.cli.opening import parse_pairs
+from veilray.cli.output import OUT, print_card, print_json, print_quarantine, progress_bar
+
+if TYPE_CHECKING:
+    from veilray.methods import Outcome
+
+__all__ = ["release"]
+
+
+def release(
+    images: Annotated[Path, typer.Argument(help="Folder tree, .npz, or manifest (.csv, .parquet).")],
+    model: Annotated[str, typer.Option(help="Folder written by `veilray fit`.")],
+    epsilon: Annotated[str, typer.Option(help="The claim, as a decimal number or a fraction. No default.")],
+    out: Annotated[Path, typer.Option(help="RELEASE: the new folder that leaves the house.")],
+    unit: Annotated[str, typer.Option(help="What epsilon is about: image, or element (as published).")] = "image",
+    mechanism: Annotated[str | None, typer.Option(help="Default: the model's own.")] = None,
+    delta: Annotated[str, typer.Option(help="For mechanisms that are not pure.")] = "0",
+    clip: Annotated[str | None, typer.Option(help="Half side of the box that latents are clipped to.")] = None,
+    radius: Annotated[str | None, typer.Option(help="Radius of the ball, for --bound l1-ball or l2-ball.")] = None,
+    bound: Annotated[str | None, typer.Option(help="box, l1-ball or l2-ball; default: the mechanism's own.")] = None,
+    label_policy: Annotated[str, typer.Option(help="public, randomised or withheld.")] = "withheld",
+    label_epsilon: Annotated[str | None, typer.Option(help="Epsilon of the label, when randomised.")] = None,
+    condition_policy: Annotated[
+        list[str] | None, typer.Option(help="NAME=public, NAME=randomised:EPSILON or NAME=withheld.")
+    ] = None,
+    condition_levels: Annotated[
+        list[str] | None, typer.Option(help="NAME=A,B,...: the public levels of a randomised condition.")
+    ] = None,
+    layout: Annotated[
+        str, typer.Option(help="Rule for patient and label: folders, kermany, or a TOML file.")
+    ] = "folders",
+    root: Annotated[Path | None, typer.Option(help="Folder that the manifest's paths are relative to.")] = None,
+    keep_geometry: Annotated[
+        bool, typer.Option("--keep-geometry", help="Keep source rows, columns and bits: then not covered.")
+    ] = False,
+    record: Annotated[Path | None, typer.Option(help="RECORD: stays in the house. Default: beside the ledger.")] = None,
+    ledger: Annotated[Path | None, typer.Option(help="Default: $VEILRAY_LEDGER, or the user's data folder.")] = None,
+    resume: Annotated[bool, typer.Option("--resume", help="Continue an interrupted release into --out.")] = False,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Say what would be claimed and spent; spend nothing.")
+    ] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print the result as JSON.")] = False,
+) -> int:
+    """Release images with a privacy claim: read, encode, bound, randomise, decode, write."""
+    from veilray.api import release as run
+    from veilray.flows import keep_freed_memory
+
+    keep_freed_memory()
+    levels = parse_pairs(condition_levels or [], "--condition-levels")
+    with progress_bar("reading images") as on_scan, progress_bar("releasing") as on_draw:
+        outcome = run(
+            images,
+            model,
+            epsilon,
+            out,
+            unit=unit,  # type: ignore[arg-type]  # checked where the claim is made
+            mechanism=mechanism,
+            delta=delta,
+            clip=clip,
+            radius=radius,
+            bound=bound,
+            label_policy=label_policy,
+            label_epsilon=label_epsilon,
+            condition_policy=parse_pairs(condition_policy or [], "--condition-policy"),
+            condition_levels={name: tuple(text.split(",")) for name, text in levels.items()},
+            layout=layout,
+            root=root,
+            keep_geometry=keep_geometry,
+            record=record,
+            ledger=ledger,
+            resume=resume,
+            dry_run=dry_run,
+            on_scan=on_scan,
+            on_draw=on_draw,
+        )
+    if as_json:
+        _print_json(outcome)
+    else:
+        _print(outcome)
+    return 1 if outcome.quarantine else 0
+
+
+def _print(outcome: Outcome) -> None:
+    if outcome.out is None:
+        print_card(outcome.guarantee, title=f"Would be claimed for {outcome.images:,} images; nothing was spent")
+    else:
+        print_card(outcome.guarantee, title=f"Released: {outcome.images:,} images")
+        OUT.print(f"RELEASE  {outcome.out}   (this leaves the house)", highlight=False, soft_wrap=True)
+        OUT.print(f"RECORD   {outcome.record}   (this never does)", highlight=False, soft_wrap=True)
+    print_quarantine(outcome.quarantine)
+
+
+def _print_json(outcome: Outcome) -> None:
+    print_json(
+        {
+            "dry_run": outcome.out is None,
+            "release": None if outcome.out is None else str(outcome.out),
+            "record": None if outcome.record is None else str(outcome.record),
+            "images": outcome.images,
+            "quarantine": [{"source": entry.source, "reason": entry.reason} for entry in outcome.quarantine],
+            "guarantee": outcome.guarantee.to_dict(),
+        }
+    )

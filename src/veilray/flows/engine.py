@@ -1,0 +1,137 @@
+"""Run a step of flow in few passes over memory, with what can be computed once kept.
+
+ActNorm is a scale and a shift a channel, so it folds into the convolution beside it: the one before the 1x1
+convolution into that, the two inside the coupling net into the convolutions before them. Training folds on
+every call, differentiably; encoding and decoding fold once, and again only when a parameter has changed.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from veilray.flows.layers.actnorm import ActNorm
+from veilray.flows.layers.coupling import INPUT_BOUND
+from veilray.flows.layers.step import Step
+
+__all__ = ["FoldCache", "Folded", "decode_step", "encode_step", "fold"]
+
+
+class Folded(NamedTuple):
+    """The matrices of one step with every ActNorm folded in; `unmix` is None where only y = f(x) is needed."""
+
+    mix: Tensor
+    mix_bias: Tensor
+    log_volume: Tensor
+    first: Tensor
+    first_bias: Tensor
+    second: Tensor
+    second_bias: Tensor
+    last: Tensor
+    last_bias: Tensor
+    unmix: Tensor | None = None
+    unmix_bias: Tensor | None = None
+
+
+def _fold_norm(weight: Tensor, norm: ActNorm) -> tuple[Tensor, Tensor]:
+    """Return weight and bias of the convolution followed by the ActNorm."""
+    scale = norm.log_scale.exp()
+    return weight * scale[:, None, None, None], norm.bias * scale
+
+
+def fold(step: Step, *, inverse: bool = False) -> Folded:
+    """Fold the step's ActNorms; gradients reach every parameter.
+
+    Args:
+        step: the step of flow.
+        inverse: also invert the folded 1x1 convolution. The matrix inverted is the one that encoding uses,
+            rounded to the model's dtype, and the inversion is in float64.
+    """
+    dtype = step.actnorm.bias.dtype
+    mix = step.mix.weight() * step.actnorm.log_scale.double().exp()
+    mix_bias = mix @ step.actnorm.bias.double()
+    net = step.coupling.net
+    first, first_bias = _fold_norm(net.first.weight, net.first_norm)
+    second, second_bias = _fold_norm(net.second.weight, net.second_norm)
+    assert net.last.bias is not None
+    folded = Folded(
+        mix=mix.to(dtype)[:, :, None, None],
+        mix_bias=mix_bias.to(dtype),
+        log_volume=step.actnorm.log_scale.sum() + step.mix.log_diagonal().sum(),
+        first=first,
+        first_bias=first_bias,
+        second=second,
+        second_bias=second_bias,
+        last=net.last.weight,
+        last_bias=net.last.bias,
+    )
+    if not inverse:
+        return folded
+    unmix = torch.linalg.inv(folded.mix[:, :, 0, 0].double())
+    unmix_bias = -(unmix @ folded.mix_bias.double())
+    return folded._replace(unmix=unmix.to(dtype)[:, :, None, None], unmix_bias=unmix_bias.to(dtype))
+
+
+def _shift_and_scale(f: Folded, kept: Tensor) -> tuple[Tensor, Tensor]:
+    hidden = F.relu(F.conv2d(kept.clamp(-INPUT_BOUND, INPUT_BOUND), f.first, f.first_bias, padding=1))
+    hidden = F.relu(F.conv2d(hidden, f.second, f.second_bias))
+    shift, raw = F.conv2d(hidden, f.last, f.last_bias, padding=1).chunk(2, dim=1)
+    return shift, torch.sigmoid(raw - 0.1) + 0.6
+
+
+def encode_step(f: Folded, x: Tensor, kept: int, *, ladj: bool) -> tuple[Tensor, Tensor | None]:
+    """Return y = f(x), and the log-determinant `(n,)` when asked for."""
+    mixed = F.conv2d(x, f.mix, f.mix_bias)
+    a, b = mixed[:, :kept], mixed[:, kept:]
+    shift, scale = _shift_and_scale(f, a)
+    y = torch.cat((a, torch.addcmul(shift, b, scale)), dim=1)
+    if not ladj:
+        return y, None
+    return y, scale.log().sum(dim=(1, 2, 3)) + f.log_volume * (x.shape[2] * x.shape[3])
+
+
+def decode_step(f: Folded, y: Tensor, kept: int) -> Tensor:
+    """Return the x with f(x) = y; `f` must hold the inverse."""
+    assert f.unmix is not None
+    a, b = y[:, :kept], y[:, kept:]
+    shift, scale = _shift_and_scale(f, a)
+    return F.conv2d(torch.cat((a, (b - shift) / scale), dim=1), f.unmix, f.unmix_bias)
+
+
+class FoldCache:
+    """The folded form of each step, kept until a parameter or buffer of that step changes.
+
+    The key is the tensor's memory and its version counter, which every in-place edit, optimiser step and
+    `load_state_dict` raises. The tensors are held, so that their memory cannot be handed to a successor.
+    """
+
+    def __init__(self) -> None:
+        self._entries: dict[int, tuple[list[tuple[Tensor, int]], Folded]] = {}
+
+    def get(self, step: Step) -> Folded:
+        """Return the folded step with its inverse, detached from autograd; fold anew if anything changed."""
+        tensors = [*step.parameters(), *step.buffers()]
+        entry = self._entries.get(id(step))
+        if entry is not None and _unchanged(entry[0], tensors):
+            return entry[1]
+        with torch.no_grad():
+            folded = Folded(*(part.detach() for part in fold(step, inverse=True) if part is not None))
+        if not any(tensor.is_inference() for tensor in tensors):  # these have no version counter
+            self._entries[id(step)] = ([(tensor.detach(), tensor._version) for tensor in tensors], folded)
+        return folded
+
+    def __deepcopy__(self, memo: object) -> FoldCache:
+        return FoldCache()
+
+    def __getstate__(self) -> dict[str, object]:
+        return {"_entries": {}}
+
+
+def _unchanged(held: list[tuple[Tensor, int]], tensors: list[Tensor]) -> bool:
+    return len(held) == len(tensors) and all(
+        old.data_ptr() == new.data_ptr() and old.dtype == new.dtype and version == new._version
+        for (old, version), new in zip(held, tensors, strict=True)
+    )

@@ -1,0 +1,46 @@
+"""One step of flow: ActNorm, invertible 1x1 convolution, affine coupling."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from veilray.flows.base import Flow
+from veilray.flows.layers.actnorm import ActNorm
+from veilray.flows.layers.coupling import AffineCoupling
+from veilray.flows.layers.invertible_conv import InvertibleConv
+
+__all__ = ["Step"]
+
+
+class Step(Flow):
+    """Compose the three layers as they stand. `engine.py` runs the same map in fewer passes over memory.
+
+    References:
+        Glow: Generative Flow with Invertible 1x1 Convolutions (Kingma and Dhariwal, 2018), figure 2a.
+    """
+
+    def __init__(self, channels: int, width: int, generator: torch.Generator | None = None) -> None:
+        super().__init__()
+        self.actnorm = ActNorm(channels)
+        self.mix = InvertibleConv(channels, generator)
+        self.coupling = AffineCoupling(channels, width, generator)
+
+    @torch.no_grad()
+    def initialise(self, x: Tensor) -> Tensor:
+        """Set every ActNorm from the batch `x`, once, and return y = f(x)."""
+        self.actnorm.initialise(x)
+        mixed = self.mix(self.actnorm(x))
+        self.coupling.initialise(mixed)
+        return torch.as_tensor(self.coupling(mixed))
+
+    def call_and_ladj(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        """Return y and the sum of the three log-determinants."""
+        normed, first = self.actnorm.call_and_ladj(x)
+        mixed, second = self.mix.call_and_ladj(normed)
+        y, third = self.coupling.call_and_ladj(mixed)
+        return y, first + second + third
+
+    def inverse(self, y: Tensor) -> Tensor:
+        """Undo the coupling, the convolution and the ActNorm."""
+        return self.actnorm.inverse(self.mix.inverse(self.coupling.inverse(y)))

@@ -1,0 +1,210 @@
+"""The contract of an image format: say what a file holds, then read its pixels one image at a time.
+
+A format decides from headers alone whether a file is taken. It never looks at pixel values to decide, because a
+refusal that depends on the pixels would tell something about them outside the privacy claim.
+"""
+
+from __future__ import annotations
+
+import errno
+import struct
+import zlib
+from abc import ABC, abstractmethod
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field, fields
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+import numpy as np
+from numpy.typing import NDArray
+
+__all__ = [
+    "DAMAGED",
+    "LONGEST_SIDE",
+    "NO_CONDITIONS",
+    "Format",
+    "Frame",
+    "ImageFile",
+    "Limits",
+    "Pixels",
+    "Refused",
+    "check_size",
+    "refusal",
+]
+
+Pixels = NDArray[np.unsignedinteger[Any]]
+"""Stored values of one or more images, uint8 or uint16, full type range."""
+
+NO_CONDITIONS: Mapping[str, str] = {}  # shared by every image without conditions, and never changed
+
+# Pillow warns above this many pixels and refuses above twice as many (PIL.Image.MAX_IMAGE_PIXELS): a larger limit
+# here would promise what the decoder does not keep.
+_LARGEST_PIXEL_LIMIT = 89_478_485
+
+LONGEST_SIDE = 65_535
+"""Rows or columns of one image: JPEG's own limit, and what keeps resampling exact."""
+
+
+class Refused(ValueError):
+    """A file is refused by a format rule. The message is the reason: no path and no pixel-derived number in it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """What one file may ask of this machine; a file that asks for more is put in quarantine, unread.
+
+    Attributes:
+        max_pixels: pixels of one image (rows x columns), at most 89,478,485.
+        max_file_bytes: bytes of one file as stored.
+        max_images: images of one file (pages of a TIFF, rows of an array).
+        max_array_bytes: bytes of the images of one `.npy` or `.npz`, after decompression, as its header states them.
+        max_path: characters of a path below the root. Layout patterns are bounded for paths of this length.
+
+    Raises:
+        ValueError: a limit is not a positive whole number, or is above what the decoders keep.
+    """
+
+    max_pixels: int = 64_000_000
+    max_file_bytes: int = 8 * 2**30
+    max_images: int = 1_000_000
+    max_array_bytes: int = 64 * 2**30
+    max_path: int = 1_024
+
+    def __post_init__(self) -> None:
+        for limit in fields(self):
+            value = getattr(self, limit.name)
+            if not isinstance(value, int) or isinstance(value, bool) or value < 1:
+                raise ValueError(f"{limit.name} must be a whole number of 1 or more, got {value!r}")
+        if self.max_pixels > _LARGEST_PIXEL_LIMIT:
+            raise ValueError(f"max_pixels must be at most {_LARGEST_PIXEL_LIMIT}, got {self.max_pixels}")
+        if self.max_path > 1_024:
+            raise ValueError(f"max_path must be at most 1024, got {self.max_path}")
+
+
+def check_size(height: int, width: int, limits: Limits) -> None:
+    """Refuse rows and columns that are none, or above the limits."""
+    if height < 1 or width < 1:
+        raise Refused("rows and columns must be 1 or more, got none")
+    if height * width > limits.max_pixels:
+        raise Refused(f"rows x columns must be at most {limits.max_pixels}, got {height} x {width}")
+    if max(height, width) > LONGEST_SIDE:
+        raise Refused(f"rows and columns must be at most {LONGEST_SIDE} each, got {height} x {width}")
+
+
+@dataclass(frozen=True, slots=True)
+class Frame:
+    """What a file says about one of its images, before any pixel is decoded.
+
+    Attributes:
+        height, width: rows and columns.
+        channels: 1 (grey) or 3 (RGB).
+        bits: 8 or 16, the type the decoded pixels have.
+        label, patient, group, split: what the file itself states, else None.
+        conditions: other columns the file carries, by name.
+    """
+
+    height: int
+    width: int
+    channels: int
+    bits: int
+    label: str | None = field(default=None, repr=False)
+    patient: str | None = field(default=None, repr=False)
+    group: str | None = field(default=None, repr=False)
+    split: str | None = field(default=None, repr=False)
+    conditions: Mapping[str, str] = field(default_factory=lambda: NO_CONDITIONS, repr=False, hash=False)
+
+
+class ImageFile(ABC):
+    """One open file: how many images it holds, what they are, and their pixels.
+
+    A context manager; `close` frees the file and whatever it keeps on disk.
+    """
+
+    one_subject: bool = False
+    """True when several images of the file show one subject (pages of a TIFF), False when rows are independent."""
+
+    @abstractmethod
+    def __len__(self) -> int:
+        """Number of images."""
+
+    @abstractmethod
+    def frame(self, index: int) -> Frame:
+        """What the headers say about image `index`, counted from 0."""
+
+    @abstractmethod
+    def read(self, index: int) -> Pixels:
+        """Decode image `index` to `(h, w, c)` uint8 or uint16; raises Refused when it cannot be decoded."""
+
+    def __iter__(self) -> Iterator[Pixels]:
+        """Decode all images in order, each `(h, w, c)`, holding one at a time."""
+        for index in range(len(self)):
+            yield self.read(index)
+
+    @abstractmethod
+    def close(self) -> None:
+        """Free the file."""
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+
+class Format(ABC):
+    """One family of files; adding one means one new module and one line in `formats.py`."""
+
+    extensions: tuple[str, ...] = ()
+    """Lower-case file extensions with the dot."""
+
+    @abstractmethod
+    def open(self, path: Path, limits: Limits) -> ImageFile:
+        """Read the headers of a file; raises Refused with a reason when a format rule does not take it."""
+
+
+DAMAGED = (
+    OSError,
+    SyntaxError,  # Pillow's PNG reader for a broken chunk
+    ValueError,
+    EOFError,
+    KeyError,
+    IndexError,
+    TypeError,
+    AttributeError,
+    OverflowError,
+    ZeroDivisionError,
+    MemoryError,
+    struct.error,
+    zlib.error,
+)
+"""What decoders raise on a file that is not what it says."""
+
+_FILE_FAULTS = {
+    errno.EACCES: "permission denied",
+    errno.EPERM: "permission denied",
+    errno.ENOENT: "file is absent",
+    errno.ENOTDIR: "file is absent",
+    errno.EISDIR: "is a folder",
+    errno.ELOOP: "is a symbolic link",
+    errno.ENAMETOOLONG: "name is too long",
+    errno.EINVAL: "truncated or damaged",  # a seek before the start, asked for by a false offset
+    errno.EIO: "storage does not return its bytes",
+}
+
+
+def refusal(error: BaseException) -> Refused:
+    """Turn what a decoder raised into a fixed reason.
+
+    The decoder's own text is dropped: it may count bytes or name values that depend on the pixels. A fault of this
+    machine (disk full, too many open files) is not the file's and is raised again.
+    """
+    if isinstance(error, Refused):
+        return error
+    if isinstance(error, OSError) and error.errno is not None:
+        if error.errno not in _FILE_FAULTS:
+            raise error
+        return Refused(f"cannot be read: {_FILE_FAULTS[error.errno]}")
+    return Refused("cannot be decoded: truncated or damaged")

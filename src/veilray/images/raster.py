@@ -1,0 +1,242 @@
+"""PNG, JPEG and TIFF: grey or RGB, 8 or 16 bits per channel.
+
+What is taken is decided from the header:
+
+* grey of 1, 2, 4 or 8 bits (as 8 bits, full range), grey of 16 bits, RGB of 8 or 16 bits, palettes (as RGB);
+* every page of a TIFF, as images of one subject; TIFF with inverted grey (white is zero) is turned the usual way.
+
+Refused, each with its reason: transparency, floating point, signed or 32-bit values, CMYK and other colour spaces,
+animations, other bit depths. An orientation tag is not applied: the stored rows and columns are the image.
+"""
+
+from __future__ import annotations
+
+import struct
+import sys
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from PIL import Image, ImageFile, TiffImagePlugin
+
+from veilray.images.base import DAMAGED, Format, Frame, Limits, Pixels, Refused, check_size, refusal
+from veilray.images.base import ImageFile as BaseImageFile
+
+__all__ = ["RasterFormat"]
+
+# Pillow's decoded mode -> (channels, bits).
+_ACCEPTED = {
+    "1": (1, 8),
+    "L": (1, 8),
+    "P": (3, 8),
+    "RGB": (3, 8),
+    "I;16": (1, 16),
+    "I;16L": (1, 16),
+    "I;16B": (1, 16),
+}
+_TRANSPARENT = "transparency must be absent: save the image without an alpha channel"
+_REFUSED = {
+    "F": "values must be whole numbers of 8 or 16 bits, got floating point",
+    "I": "values must be unsigned, of 8 or 16 bits, got signed or 32 bits",
+    **dict.fromkeys(("LA", "La", "PA", "RGBA", "RGBa", "RGBX"), _TRANSPARENT),
+}
+# TIFF 6.0: tag numbers and the values used here.
+_BITS_PER_SAMPLE, _PHOTOMETRIC, _PLANAR, _SAMPLE_FORMAT = 258, 262, 284, 339
+_WHITE_IS_ZERO, _SEPARATE_PLANES, _UNSIGNED = 0, 2, 1
+_PNG_SIGNATURE = b"\x89PNG\r\n\x1a\n"
+
+# Pillow has no mode for RGB of 16 bits: it unpacks the high byte of each value. Read once more in the other byte
+# order, the same unpacker gives the low byte.
+_OTHER_ORDER = {
+    "RGB;16L": "RGB;16B",
+    "RGB;16B": "RGB;16L",
+    "RGB;16N": "RGB;16B" if sys.byteorder == "little" else "RGB;16L",
+}
+
+
+class RasterFormat(Format):
+    """PNG, JPEG and TIFF, told apart by content, not by extension."""
+
+    extensions = (".png", ".jpg", ".jpeg", ".tif", ".tiff")
+
+    def open(self, path: Path, limits: Limits) -> RasterFile:
+        """Read the headers of every page.
+
+        Raises:
+            Refused: the file is damaged, of a mode that is not taken, or above the limits.
+        """
+        if ImageFile.LOAD_TRUNCATED_IMAGES:
+            raise ValueError(
+                "PIL.ImageFile.LOAD_TRUNCATED_IMAGES must be False, got True: "
+                "a truncated file would pass as a whole one"
+            )
+        return RasterFile(path, limits)
+
+
+class RasterFile(BaseImageFile):
+    """One open PNG, JPEG or TIFF."""
+
+    one_subject = True
+
+    def __init__(self, path: Path, limits: Limits) -> None:
+        self._frames: list[Frame] = []
+        try:
+            self._file = path.open("rb")
+        except DAMAGED as error:
+            raise refusal(error) from None
+        try:
+            with _decoding():
+                self._depth = _png_colour_depth(self._file.read(26))
+                self._image = self._load_header()
+                self._frames = [self._describe(image, limits) for image in self._pages(limits)]
+        except BaseException:
+            self._file.close()
+            raise
+
+    def __len__(self) -> int:
+        return len(self._frames)
+
+    def frame(self, index: int) -> Frame:
+        """What the header of page `index` says."""
+        return self._frames[index]
+
+    def read(self, index: int) -> Pixels:
+        """Decode page `index` to `(h, w, c)` uint8 or uint16; raises Refused when it is damaged."""
+        frame = self._frames[index]
+        with _decoding():
+            if (frame.channels, frame.bits) == (3, 16):
+                pixels = self._read_wide_colour(index)
+            else:
+                self._image = self._image if _can_seek(self._image) else self._load_header()
+                self._image.seek(index)
+                pixels = _to_array(self._image)
+            if pixels.shape != (frame.height, frame.width, frame.channels):
+                raise Refused("cannot be decoded: pixels do not have the size the header states")
+        return pixels
+
+    def close(self) -> None:
+        """Close the file."""
+        self._file.close()
+
+    def _load_header(self) -> Image.Image:
+        self._file.seek(0)
+        image = Image.open(self._file, formats=("PNG", "JPEG", "TIFF"))
+        if not isinstance(image, TiffImagePlugin.TiffImageFile) and getattr(image, "n_frames", 1) != 1:
+            raise Refused("file must hold one picture, got an animation or several pictures")
+        return image
+
+    def _pages(self, limits: Limits) -> Iterator[Image.Image]:
+        yield self._image
+        if not isinstance(self._image, TiffImagePlugin.TiffImageFile):
+            return
+        for index in range(1, limits.max_images + 1):
+            try:
+                self._image.seek(index)
+            except EOFError:
+                return
+            if index == limits.max_images:
+                raise Refused(f"pages must be at most {limits.max_images}, got more")
+            yield self._image
+
+    def _describe(self, image: Any, limits: Limits) -> Frame:
+        width, height = image.size
+        check_size(height, width, limits)
+        if image.mode not in _ACCEPTED:
+            raise Refused(_REFUSED.get(image.mode, f"colour must be grey, palette or RGB, got {image.mode}"))
+        if "transparency" in image.info:
+            raise Refused(_TRANSPARENT)
+        channels, bits = _ACCEPTED[image.mode]
+        depths: tuple[int, ...] = (self._depth,)
+        if isinstance(image, TiffImagePlugin.TiffImageFile):
+            depths = _tiff_depths(image)
+        if image.mode == "RGB" and max(depths) == 16:
+            bits = 16
+            if not all(_raw_mode(tile) in _OTHER_ORDER for tile in image.tile):
+                raise Refused("RGB of 16 bits must be stored pixel by pixel, got separate planes or another layout")
+        return Frame(height=height, width=width, channels=channels, bits=bits)
+
+    def _read_wide_colour(self, index: int) -> Pixels:
+        high, low = (self._unpack(index, swap).astype(np.uint16) for swap in (False, True))
+        joined: Pixels = (high << np.uint16(8)) | low
+        return joined
+
+    def _unpack(self, index: int, swap: bool) -> Pixels:
+        image: Any = self._load_header()
+        image.seek(index)
+        if swap:
+            image.tile = [_with_raw_mode(tile, _OTHER_ORDER[_raw_mode(tile)]) for tile in image.tile]
+        return np.array(image, dtype=np.uint8)
+
+
+@contextmanager
+def _decoding() -> Iterator[None]:
+    """Decode with Pillow: its warnings about size become refusals, its other warnings about metadata are dropped."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        warnings.simplefilter("error", Image.DecompressionBombWarning)
+        try:
+            yield
+        except (Image.DecompressionBombError, Image.DecompressionBombWarning):
+            raise Refused("rows x columns must be within the limit, got a header that claims far more") from None
+        except DAMAGED as error:
+            raise refusal(error) from None
+
+
+def _can_seek(image: Image.Image) -> bool:
+    # A TIFF goes back and forth between pages; PNG and JPEG are decoded once per opening.
+    return isinstance(image, TiffImagePlugin.TiffImageFile)
+
+
+def _png_colour_depth(head: bytes) -> int:
+    """Bits per channel from a PNG's IHDR, 8 for anything else: Pillow does not tell them for RGB."""
+    if not head.startswith(_PNG_SIGNATURE):
+        return 8
+    depth: int = struct.unpack(">B", head[24:25])[0]
+    return depth
+
+
+def _tiff_depths(image: TiffImagePlugin.TiffImageFile) -> tuple[int, ...]:
+    formats = tuple(image.tag_v2.get(_SAMPLE_FORMAT, (_UNSIGNED,)))
+    if any(kind != _UNSIGNED for kind in formats):
+        raise Refused("values must be unsigned whole numbers, got a signed, floating point or undefined TIFF")
+    depths = tuple(image.tag_v2.get(_BITS_PER_SAMPLE, (1,)))
+    if any(depth not in (1, 2, 4, 8, 16) for depth in depths):
+        raise Refused(f"bits per channel must be 1, 2, 4, 8 or 16, got {depths}")
+    if image.tag_v2.get(_PLANAR) == _SEPARATE_PLANES and max(depths) == 16 and len(depths) > 1:
+        raise Refused("RGB of 16 bits must be stored pixel by pixel, got separate planes")
+    return depths
+
+
+def _to_array(image: Image.Image) -> Pixels:
+    """`(h, w, c)` of the page the image stands at."""
+    mode = image.mode
+    inverted = (
+        isinstance(image, TiffImagePlugin.TiffImageFile)
+        and mode.startswith("I;16")
+        and image.tag_v2.get(_PHOTOMETRIC) == _WHITE_IS_ZERO
+    )
+    if mode.startswith("I;16"):
+        wide = np.array(image).astype(np.uint16)
+        if inverted:  # Pillow turns grey of 8 bits or fewer, and leaves 16 bits as stored
+            wide = np.uint16(65535) - wide
+        return wide[:, :, np.newaxis]
+    if mode == "1":
+        image = image.convert("L")
+    elif mode == "P":
+        image = image.convert("RGB")
+    pixels = np.array(image, dtype=np.uint8)
+    return pixels[:, :, np.newaxis] if pixels.ndim == 2 else pixels
+
+
+def _raw_mode(tile: Any) -> str:
+    args = tile[3]
+    mode = args if isinstance(args, str) else args[0]
+    return mode if isinstance(mode, str) else ""
+
+
+def _with_raw_mode(tile: Any, mode: str) -> Any:
+    args = tile[3]
+    return tile._replace(args=mode if isinstance(args, str) else (mode, *args[1:]))

@@ -1,0 +1,210 @@
+"""The reservation journal: every release is written down before its noise is drawn, and published once.
+
+A release goes reserved -> committed -> published and never back. Reserving charges every patient of the
+release; it happens before anything is drawn, in one transaction. Committing fixes the hash of the finished
+release; from then on only those bytes may be published. A crash before the commit leaves a reservation whose
+draws nobody outside has seen: they are discarded and drawn afresh under the same charge. No noise, no key and
+no seed is ever stored, so whoever reads the journal cannot subtract the noise.
+
+Rows are append-only; the only change ever made to one is its state. The journal names patients: keep it as
+safe as the originals.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from enum import StrEnum
+from fractions import Fraction
+from pathlib import Path
+
+import platformdirs
+from sqlalchemy import Engine, ForeignKey, create_engine, event, func, select
+from sqlalchemy.engine.interfaces import DBAPIConnection
+from sqlalchemy.exc import DatabaseError, IntegrityError
+from sqlalchemy.orm import DeclarativeBase, Mapped, Session, mapped_column
+from sqlalchemy.pool import ConnectionPoolEntry
+
+from veilray.errors import Refused
+from veilray.privacy.guarantee import Guarantee
+
+__all__ = ["Journal", "ReleaseRow", "ReleaseState", "default_ledger"]
+
+
+class ReleaseState(StrEnum):
+    """How far a release has come."""
+
+    RESERVED = "reserved"
+    COMMITTED = "committed"
+    PUBLISHED = "published"
+
+
+@dataclass(frozen=True)
+class ReleaseRow:
+    """One release as the journal knows it. `digest` is the SHA-256 of release.json, once committed."""
+
+    identifier: str
+    state: ReleaseState
+    created: datetime
+    guarantee: Guarantee
+    digest: str | None
+
+
+class _Base(DeclarativeBase):
+    pass
+
+
+class _Release(_Base):
+    __tablename__ = "release"
+    identifier: Mapped[str] = mapped_column(primary_key=True)
+    created: Mapped[str]
+    state: Mapped[str]
+    guarantee: Mapped[str]
+    digest: Mapped[str | None]
+
+
+class _Charge(_Base):
+    __tablename__ = "charge"
+    identifier: Mapped[str] = mapped_column(ForeignKey("release.identifier"), primary_key=True)
+    patient: Mapped[str] = mapped_column(primary_key=True)
+    images: Mapped[int]
+    epsilon: Mapped[str]
+    delta: Mapped[str]
+
+
+def default_ledger() -> Path:
+    """Where the journal lies unless told otherwise: `$VEILRAY_LEDGER`, else the user's data folder."""
+    told = os.environ.get("VEILRAY_LEDGER")
+    return Path(told) if told else Path(platformdirs.user_data_dir("veilray")) / "ledger.sqlite"
+
+
+class Journal:
+    """Reservations in one SQLite file of mode 0600, made on first use.
+
+    Args:
+        path: the file; its folder is made with mode 0700 when absent.
+
+    Raises:
+        ValueError: where the file is no journal of this project.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        if not path.exists():
+            os.close(os.open(path, os.O_CREAT | os.O_RDWR, 0o600))
+        self._engine = create_engine(f"sqlite:///{path}", connect_args={"timeout": 60})
+        event.listen(self._engine, "connect", _make_durable)
+        try:
+            _Base.metadata.create_all(self._engine)
+        except DatabaseError as error:
+            raise ValueError(f"ledger must be a SQLite file of veilray, got {path}: {error.orig}") from None
+
+    def reserve(self, identifier: str, guarantee: Guarantee, images_of: Mapping[str, int]) -> None:
+        """Write the release down and charge its patients, before anything is drawn.
+
+        Args:
+            identifier: new and random; never used before.
+            guarantee: the whole claim, with `releases` filled in.
+            images_of: how many images of each patient are released; empty without patient keys.
+        """
+        epsilon, delta = guarantee.total_image_epsilon, guarantee.image_delta
+        row = _Release(
+            identifier=identifier,
+            created=datetime.now(UTC).isoformat(timespec="seconds"),
+            state=ReleaseState.RESERVED.value,
+            guarantee=guarantee.to_json(),
+            digest=None,
+        )
+        charges = [
+            _Charge(
+                identifier=identifier,
+                patient=patient,
+                images=count,
+                epsilon=str(count * epsilon),
+                delta=str(count * delta),
+            )
+            for patient, count in images_of.items()
+        ]
+        try:
+            with self._transaction() as session:
+                session.add(row)
+                session.flush()
+                session.add_all(charges)
+        except IntegrityError:
+            raise Refused(f"release identifier must be new, got {identifier} twice") from None
+
+    def commit(self, identifier: str, digest: str) -> None:
+        """Fix the finished release by its SHA-256. Committing the same bytes again changes nothing."""
+        with self._transaction() as session:
+            row = self._find(session, identifier)
+            if row.digest is None and row.state == ReleaseState.RESERVED:
+                row.state, row.digest = ReleaseState.COMMITTED.value, digest
+            elif row.digest != digest:
+                raise Refused(f"release {identifier} was committed with other bytes: it must not be drawn again")
+
+    def publish(self, identifier: str) -> None:
+        """Note that the committed bytes are out."""
+        with self._transaction() as session:
+            row = self._find(session, identifier)
+            if row.state == ReleaseState.RESERVED:
+                raise Refused(f"release {identifier} must be committed before it is published")
+            row.state = ReleaseState.PUBLISHED.value
+
+    def release(self, identifier: str) -> ReleaseRow:
+        """One release. Raises Refused when the journal does not know it."""
+        with Session(self._engine) as session:
+            return _as_row(self._find(session, identifier))
+
+    def releases(self) -> list[ReleaseRow]:
+        """All releases, oldest first."""
+        with Session(self._engine) as session:
+            return [_as_row(row) for row in session.scalars(select(_Release).order_by(_Release.created))]
+
+    def spent(self, patient: str) -> Fraction:
+        """Sum of epsilon over all releases of a patient, whatever became of them."""
+        with Session(self._engine) as session:
+            epsilons = session.scalars(select(_Charge.epsilon).where(_Charge.patient == patient))
+            return sum((Fraction(epsilon) for epsilon in epsilons), Fraction(0))
+
+    def patients(self) -> int:
+        """How many patients have ever been charged."""
+        with Session(self._engine) as session:
+            return session.scalar(select(func.count(_Charge.patient.distinct()))) or 0
+
+    @contextmanager
+    def _transaction(self) -> Iterator[Session]:
+        with Session(self._engine) as session, session.begin():
+            yield session
+
+    @staticmethod
+    def _find(session: Session, identifier: str) -> _Release:
+        row = session.get(_Release, identifier)
+        if row is None:
+            raise Refused(f"release {identifier} must be in the ledger, got none: use the ledger it was made with")
+        return row
+
+    @property
+    def engine(self) -> Engine:
+        """The database behind the journal, for tests."""
+        return self._engine
+
+
+def _as_row(row: _Release) -> ReleaseRow:
+    return ReleaseRow(
+        row.identifier,
+        ReleaseState(row.state),
+        datetime.fromisoformat(row.created),
+        Guarantee.from_json(row.guarantee),
+        row.digest,
+    )
+
+
+def _make_durable(connection: DBAPIConnection, _: ConnectionPoolEntry) -> None:
+    cursor = connection.cursor()
+    cursor.execute("PRAGMA synchronous=FULL")  # a charge must survive a power cut before its noise is drawn
+    cursor.execute("PRAGMA foreign_keys=ON")
+    cursor.close()

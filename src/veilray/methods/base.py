@@ -1,0 +1,167 @@
+"""The contract of a method: an encoder joined with a mechanism, saved as a folder with a model card."""
+
+from __future__ import annotations
+
+import json
+from abc import ABC, abstractmethod
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, ClassVar, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from veilray.images import Collection, Geometry
+from veilray.privacy import MECHANISMS, Claim, Entropy, Guarantee, Mechanism, ModelTraining
+from veilray.registry import Registry
+
+__all__ = ["METHODS", "Method", "ModelCard", "Release", "ReleaseContext", "load_method", "read_card"]
+
+CARD = "model.json"
+
+Progress = Callable[[int, int], None]
+"""Called with (done, total); for progress on stderr."""
+
+
+class ModelCard(BaseModel):
+    """What a MODEL folder says of itself: written by `fit`, printed on every card, shipped in every RELEASE.
+
+    It holds nothing that points to a training record: counts, geometry and figures only.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    format: Literal["veilray-model"] = "veilray-model"
+    version: Literal[1] = 1
+    name: str = Field(min_length=1, max_length=200)
+    method: str
+    geometry: dict[str, int]
+    geometry_rule: str
+    training: ModelTraining
+    training_images: int
+    training_patients: int | None
+    levels_of: dict[str, tuple[str, ...]] = Field(default_factory=dict)
+    figures: dict[str, float] = Field(default_factory=dict)
+    configuration: dict[str, Any] = Field(default_factory=dict)
+    weights_sha256: str
+    intended_use: str = "training and testing of image models; not for diagnosis"
+
+    def write(self, folder: Path) -> None:
+        """Write `model.json` into the folder, atomically."""
+        path = folder / CARD
+        part = path.with_suffix(".part")
+        part.write_text(self.model_dump_json(indent=2) + "\n")
+        part.replace(path)
+
+
+@dataclass(frozen=True)
+class ReleaseContext:
+    """What a release needs beside the images.
+
+    Args:
+        mechanism: calibrated for the method's dimension.
+        entropy: the operating system's for a release, seeded for an experiment.
+    """
+
+    mechanism: Mechanism
+    entropy: Entropy
+
+
+@dataclass(frozen=True)
+class Release:
+    """Released pixels `(n, c, h, w)`, the claim they carry, and how they came to be (never a seed)."""
+
+    pixels: NDArray[Any]
+    guarantee: Guarantee
+    provenance: dict[str, str]
+
+
+class Method(ABC):
+    """A system that a user names: fitted once on public images, then released from many times."""
+
+    name: ClassVar[str]
+    default_mechanism: ClassVar[str]
+    card: ModelCard
+
+    @classmethod
+    @abstractmethod
+    def fit(cls, collection: Collection, folder: Path, **options: Any) -> Method:
+        """Train on `collection` and write the MODEL folder; options are those of `veilray fit`."""
+
+    @classmethod
+    @abstractmethod
+    def load(cls, folder: Path) -> Method:
+        """Read a MODEL folder. Raises ValueError for a missing, truncated or altered file."""
+
+    @abstractmethod
+    def save(self, folder: Path) -> None:
+        """Write the MODEL folder: weights as safetensors, everything else as JSON."""
+
+    @property
+    @abstractmethod
+    def geometry(self) -> Geometry:
+        """The pictures the model sees and makes."""
+
+    @property
+    @abstractmethod
+    def dimension(self) -> int:
+        """Elements of the latent row that the mechanism randomises."""
+
+    @abstractmethod
+    def encode(self, images: NDArray[Any]) -> NDArray[np.float64]:
+        """Integer images `(n, c, h, w)` to latent rows `(n, d)`; each row from its own image alone."""
+
+    @abstractmethod
+    def decode(self, rows: NDArray[np.float64]) -> NDArray[Any]:
+        """Latent rows `(n, d)` to integer images `(n, c, h, w)`; finite for every row."""
+
+    @abstractmethod
+    def prior(self, count: int, entropy: Entropy) -> NDArray[np.float64]:
+        """Rows `(count, d)` drawn from the decoder's prior: what a release with no image in it looks like."""
+
+    def calibrated(self, claim: Claim, mechanism: str | None = None, **options: Any) -> Mechanism:
+        """The mechanism (default: the method's own) that keeps `claim` on this method's latent.
+
+        Options left at None take the mechanism's public defaults.
+        """
+        given = {name: value for name, value in options.items() if value is not None}
+        return MECHANISMS[mechanism or self.default_mechanism].calibrate(claim, self.dimension, **given)
+
+    def release(self, images: NDArray[Any], context: ReleaseContext) -> Release:
+        """Encode, bound, randomise and decode a batch of images `(n, c, h, w)`.
+
+        The claim belongs to the randomise step; decoding is post-processing. An image that cannot be encoded
+        (no finite latent) is released like any other: see `Mechanism.bound`.
+        """
+        drawn = context.mechanism.release(self.encode(images), context.entropy)
+        return Release(
+            pixels=self.decode(context.mechanism.to_prior(drawn)),
+            guarantee=context.mechanism.guarantee(self.dimension),
+            provenance={
+                "method": self.name,
+                "model": self.card.name,
+                "weights_sha256": self.card.weights_sha256,
+                "mechanism": context.mechanism.name,
+            },
+        )
+
+
+METHODS: Registry[type[Method]] = Registry("method")
+
+
+def read_card(folder: Path) -> ModelCard:
+    """The card of a MODEL folder. Raises ValueError where it is missing or no card of this project."""
+    path = folder / CARD
+    if not path.is_file():
+        raise ValueError(f"MODEL must be a folder written by `veilray fit` with a {CARD} in it, got {folder}")
+    try:
+        return ModelCard.model_validate(json.loads(path.read_bytes()))
+    except (ValidationError, json.JSONDecodeError, UnicodeDecodeError) as error:
+        raise ValueError(f"{path} must be a model card of version 1, got: {error}") from None
+
+
+def load_method(folder: Path) -> Method:
+    """Load whatever method a MODEL folder holds."""
+    return METHODS[read_card(folder).method].load(folder)

@@ -1,0 +1,250 @@
+"""The main job: read -> encode -> bound -> randomise -> decode -> write, published once.
+
+Planning looks at formats, geometry and names only and spends nothing. Running follows one order, which makes
+an interrupted release safe to continue and a finished one impossible to repeat with other noise:
+
+    reserve in the ledger -> draw -> durable in the private spool -> record the hash -> (all images) ->
+    commit the release's hash in the ledger -> publish by rename
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, field, replace
+from datetime import UTC, date, datetime
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from veilray.errors import Refused
+from veilray.images import Collection, ImageRef, Quarantined, restore
+from veilray.ledger import Journal, ReleaseState
+from veilray.methods.base import Method, Progress, ReleaseContext
+from veilray.methods.conditions import ConditionRule, draw_conditions
+from veilray.methods.publication import Spool
+from veilray.methods.record import Committed, Record
+from veilray.privacy import Entropy, Guarantee, Mechanism, Releases, SystemEntropy
+
+__all__ = ["Outcome", "Plan", "continue_release", "plan_release", "start_release"]
+
+_BATCH = 64
+
+
+@dataclass(frozen=True)
+class Plan:
+    """Everything about a release that is fixed before anything is drawn.
+
+    `guarantee` is complete: what the card will say. `job` is what a resumed run must be asked for again.
+    """
+
+    collection: Collection
+    method: Method
+    mechanism: Mechanism
+    rules: tuple[ConditionRule, ...]
+    guarantee: Guarantee
+    images_of: Mapping[str, int]
+    keep_geometry: bool = False
+    job: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """A finished release, or with `out` None the plan of one: claim, number of images, what was refused."""
+
+    guarantee: Guarantee
+    images: int
+    quarantine: tuple[Quarantined, ...]
+    out: Path | None = None
+    record: Path | None = None
+
+
+def plan_release(
+    collection: Collection,
+    method: Method,
+    mechanism: Mechanism,
+    rules: tuple[ConditionRule, ...],
+    *,
+    keep_geometry: bool = False,
+    job: Mapping[str, Any] | None = None,
+) -> Plan:
+    """Work out the whole claim of a release; spends nothing and looks at no pixel.
+
+    Args:
+        collection: scanned beforehand, so that refused files are known before anything is drawn.
+        keep_geometry: give each picture its source's rows, columns and bit depth back; listed as not covered.
+
+    Raises:
+        ValueError: for zero images, or a mechanism of another dimension than the model's.
+    """
+    refs = collection.refs
+    if not refs:
+        raise ValueError("IMAGES must hold at least one readable image, got none: see the quarantine for reasons")
+    patients = Counter(ref.patient for ref in refs)
+    known = None not in patients
+    guarantee = mechanism.guarantee(method.dimension).with_release(
+        releases=Releases(
+            images=len(refs),
+            patients=len(patients) if known else None,
+            largest_patient=max(patients.values()) if known else None,
+        ),
+        conditions={rule.name: rule.policy for rule in rules},
+        model_training=method.card.training,
+        in_clear=("rows, columns and bit depth of each source image, kept on request",) if keep_geometry else (),
+    )
+    images_of = {patient: count for patient, count in patients.items() if patient is not None}
+    return Plan(collection, method, mechanism, rules, guarantee, images_of, keep_geometry, dict(job or {}))
+
+
+def start_release(
+    plan: Plan, out: Path, record_folder: Path, journal: Journal, progress: Progress | None = None
+) -> Outcome:
+    """Make a new release. Nothing stands at `out` until it is complete.
+
+    Raises:
+        ValueError: where `out` or the record exists already.
+        Refused: by the ledger.
+    """
+    if out.exists():
+        raise ValueError(f"RELEASE must be a new folder, got {out}, which exists: choose another --out")
+    out.parent.mkdir(parents=True, exist_ok=True)
+    entropy = SystemEntropy()
+    identifier = entropy.bytes(16).hex()
+    record = Record.create(record_folder)
+    try:
+        with record.locked():
+            order = entropy.permutation(len(plan.collection.refs))
+            refs = plan.collection.refs
+            record.plan(
+                ((position, refs[image], entropy.bytes(8).hex()) for position, image in enumerate(order)),
+                plan.collection.quarantine,
+            )
+            record.write_job({**plan.job, "identifier": identifier, "out": str(out)})
+            journal.reserve(identifier, plan.guarantee, plan.images_of)
+            return _complete(plan, identifier, out, record, journal, entropy, progress)
+    finally:
+        record.close()
+
+
+def continue_release(
+    plan: Plan, out: Path, record_folder: Path, journal: Journal, progress: Progress | None = None
+) -> Outcome:
+    """Bring an interrupted release to its end, under the reservation it already has.
+
+    Images whose files were committed stay as they are; the others are drawn afresh, and nobody saw what the
+    interrupted run may have drawn for them.
+
+    Raises:
+        ValueError: when the plan differs from what the record was started with.
+        Refused: when a committed file is gone, or another process is at work.
+    """
+    record = Record.open(record_folder)
+    try:
+        with record.locked():
+            job = record.job()
+            _same_job(plan, out, job)
+            identifier = str(job["identifier"])
+            if not _reserved(journal, identifier):
+                journal.reserve(identifier, plan.guarantee, plan.images_of)
+            return _complete(plan, identifier, out, record, journal, SystemEntropy(), progress)
+    finally:
+        record.close()
+
+
+def _complete(
+    plan: Plan,
+    identifier: str,
+    out: Path,
+    record: Record,
+    journal: Journal,
+    entropy: Entropy,
+    progress: Progress | None,
+) -> Outcome:
+    """Draw what is missing, commit, publish. Every step may have been done before."""
+    if not isinstance(entropy, SystemEntropy):
+        raise Refused(f"a release must draw from SystemEntropy, got {entropy!r}: seeds are for experiments")
+    row = journal.release(identifier)
+    spool = Spool(out, identifier)
+    digest = row.digest
+    if row.state is ReleaseState.RESERVED:
+        spool.prepare(record.committed())
+        _draw_pending(plan, spool, record, entropy, progress)
+        digest = spool.finish(
+            identifier=identifier,
+            version=version("veilray"),
+            guarantee=plan.guarantee,
+            card=plan.method.card,
+            files=list(record.committed()),
+            day=_today(),
+        )
+        journal.commit(identifier, digest)
+    assert digest is not None  # a committed release always has one
+    spool.publish(digest)
+    journal.publish(identifier)
+    record.export()
+    done, _ = record.counts()
+    return Outcome(plan.guarantee, done, tuple(record.quarantined()), out, record.folder)
+
+
+def _draw_pending(plan: Plan, spool: Spool, record: Record, entropy: Entropy, progress: Progress | None) -> None:
+    pending = record.pending()
+    done, total = record.counts()
+    context = ReleaseContext(plan.mechanism, entropy)
+    for start in range(0, len(pending), _BATCH):
+        chunk = pending[start : start + _BATCH]
+        refs = [plan.collection.refs[image] for _, image, _ in chunk]
+        pixels = plan.method.release(_read(plan, refs), context).pixels
+        conditions = draw_conditions(refs, plan.rules, entropy)
+        files = []
+        for (position, _, name), ref, released, picture in zip(chunk, refs, conditions, pixels, strict=True):
+            path, sha256 = spool.place(name, released, _in_geometry(plan, ref, picture))
+            files.append(Committed(position, path, released, sha256))
+        spool.settle()
+        record.commit(files)
+        done += len(chunk)
+        if progress:
+            progress(done, total)
+
+
+def _read(plan: Plan, refs: Sequence[ImageRef]) -> NDArray[Any]:
+    """Pixels of the chunk, fitted to the model. A file that has vanished since the scan becomes a blank picture:
+    it was counted and charged, and a refusal now would tell."""
+    geometry = plan.method.geometry
+    images = np.zeros((len(refs), *geometry.shape), geometry.dtype)
+    for row, ref in enumerate(refs):
+        with suppress(OSError, ValueError):
+            images[row] = plan.collection.read(ref, geometry)
+    return images
+
+
+def _in_geometry(plan: Plan, ref: ImageRef, picture: NDArray[Any]) -> NDArray[Any]:
+    if not plan.keep_geometry:
+        return picture
+    return restore(picture, replace(ref.original, channels=plan.method.geometry.channels))
+
+
+def _same_job(plan: Plan, out: Path, job: Mapping[str, Any]) -> None:
+    asked = {**plan.job, "out": str(out)}
+    for name, value in asked.items():
+        if job.get(name) != value:
+            raise ValueError(
+                f"{name} must be {job.get(name)!r} as when this release was started, got {value!r}: "
+                "resume with the same options, or start a new release"
+            )
+
+
+def _reserved(journal: Journal, identifier: str) -> bool:
+    """False only when the first run died between writing its record and reserving: nothing was drawn then."""
+    try:
+        journal.release(identifier)
+    except Refused:
+        return False
+    return True
+
+
+def _today() -> date:
+    return datetime.now(UTC).date()

@@ -1,0 +1,200 @@
+"""RELEASE: the folder that leaves the house, built in a private spool and published by one rename.
+
+    RELEASE/
+        README          the card in plain words
+        release.json    guarantee, model card, hashes of all files
+        manifest.csv    file name and released conditions
+        images/         fresh random names; class sub-folders only where the label is released
+
+Nothing in it links to a source: names are random, order is random, times are one and the same, and picture
+files carry pixels only.
+"""
+
+from __future__ import annotations
+
+import csv
+import hashlib
+import io
+import json
+import os
+import shutil
+import textwrap
+from collections.abc import Iterable, Sequence
+from datetime import UTC, date, datetime
+from pathlib import Path
+from typing import Any
+
+from numpy.typing import NDArray
+
+from veilray.errors import Refused
+from veilray.images import write_image
+from veilray.methods.base import ModelCard
+from veilray.methods.record import Committed
+from veilray.privacy import Guarantee
+from veilray.privacy.card import card_text
+
+__all__ = ["RELEASE_JSON", "Spool", "read_release", "sha256_of"]
+
+RELEASE_JSON = "release.json"
+_FORMAT = "veilray-release"
+
+
+class Spool:
+    """The unfinished release: a hidden folder of mode 0700 beside its destination, on the same file system."""
+
+    def __init__(self, out: Path, identifier: str) -> None:
+        self.out = out
+        self.folder = out.parent / f".{out.name}.{identifier[:12]}.spool"
+        self._touched = {self.folder}
+
+    def prepare(self, committed: Iterable[Committed]) -> None:
+        """Make the spool, and throw away every file in it whose hash was not committed: nobody saw those.
+
+        Raises:
+            Refused: when a committed file is gone or altered; it must not be drawn again.
+        """
+        self.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        self.folder.chmod(0o700)
+        keep = {file.path: file.sha256 for file in committed}
+        for path in [path for path in self.folder.rglob("*") if path.is_file()]:
+            if str(path.relative_to(self.folder)) not in keep:
+                path.unlink()
+        for name, sha256 in keep.items():
+            path = self.folder / name
+            if not path.is_file() or sha256_of(path) != sha256:
+                raise Refused(
+                    f"a committed file of this release is missing or altered in {self.folder}: it must not be drawn "
+                    "again. Put it back from a backup, or make a new release (charged anew)"
+                )
+
+    def place(self, name: str, conditions: dict[str, str], pixels: NDArray[Any]) -> tuple[str, str]:
+        """Write one released image durably; return its path in the release and its SHA-256."""
+        label = conditions.get("label")
+        relative = Path("images", *([label] if label else []), f"{name}.png")
+        path = self.folder / relative
+        path.parent.mkdir(parents=True, exist_ok=True)
+        self._touched |= {path.parent, path.parent.parent}
+        written = write_image(path, pixels)
+        return relative.as_posix(), hashlib.sha256(written).hexdigest()
+
+    def settle(self) -> None:
+        """Make the folder entries of everything placed so far durable, before its hashes are committed."""
+        for folder in self._touched:
+            _sync_folder(folder)
+
+    def finish(
+        self,
+        *,
+        identifier: str,
+        version: str,
+        guarantee: Guarantee,
+        card: ModelCard,
+        files: Sequence[Committed],
+        day: date,
+    ) -> str:
+        """Write manifest, README and release.json beside the images; return the SHA-256 of release.json."""
+        _write(self.folder / "manifest.csv", _manifest(files))
+        _write(self.folder / "README", _readme(guarantee, card, len(files)))
+        listed = {file.path: file.sha256 for file in files}
+        for name in ("manifest.csv", "README"):
+            listed[name] = sha256_of(self.folder / name)
+        told = {
+            "format": _FORMAT,
+            "version": 1,
+            "identifier": identifier,
+            "date": day.isoformat(),
+            "software": f"veilray {version}",
+            "guarantee": guarantee.to_dict(),
+            "model": card.model_dump(mode="json"),
+            "files": dict(sorted(listed.items())),
+        }
+        _write(self.folder / RELEASE_JSON, json.dumps(told, indent=2) + "\n")
+        moment = datetime(day.year, day.month, day.day, tzinfo=UTC).timestamp()
+        for path in self.folder.rglob("*"):
+            os.utime(path, (moment, moment))  # one time for all: the order of the work does not show
+        self.settle()
+        return sha256_of(self.folder / RELEASE_JSON)
+
+    def publish(self, digest: str) -> None:
+        """Rename the finished spool into place. Doing it again changes nothing.
+
+        Raises:
+            Refused: when something else stands at the destination, or the committed bytes are gone.
+        """
+        if self.out.exists():
+            if not (self.out / RELEASE_JSON).is_file() or sha256_of(self.out / RELEASE_JSON) != digest:
+                raise Refused(f"RELEASE must be a new folder, got {self.out}, which holds something else")
+            return
+        if not (self.folder / RELEASE_JSON).is_file() or sha256_of(self.folder / RELEASE_JSON) != digest:
+            raise Refused(f"the committed release is missing or altered in {self.folder}: it must not be drawn again")
+        for path in [self.folder, *self.folder.rglob("*")]:
+            path.chmod(0o755 if path.is_dir() else 0o644)
+        self.folder.rename(self.out)
+        _sync_folder(self.out.parent)
+
+    def discard(self) -> None:
+        """Throw the spool away."""
+        shutil.rmtree(self.folder, ignore_errors=True)
+
+
+def read_release(folder: Path) -> dict[str, Any]:
+    """The contents of release.json, with `guarantee` as a `Guarantee` and `model` as a `ModelCard`.
+
+    Raises:
+        ValueError: where the folder is no release of this project.
+    """
+    path = folder / RELEASE_JSON
+    if not path.is_file():
+        raise ValueError(f"RELEASE must be a folder with {RELEASE_JSON} in it, got {folder}")
+    try:
+        told = json.loads(path.read_bytes())
+    except (json.JSONDecodeError, UnicodeDecodeError) as error:
+        raise ValueError(f"{path} must be JSON, got: {error}") from None
+    if not isinstance(told, dict) or told.get("format") != _FORMAT or told.get("version") != 1:
+        raise ValueError(f"{path} must be a {_FORMAT} of version 1, got another file")
+    told["guarantee"] = Guarantee.from_json(json.dumps(told["guarantee"]))
+    told["model"] = ModelCard.model_validate(told["model"])
+    return told
+
+
+def sha256_of(path: Path) -> str:
+    """SHA-256 of a file, in hexadecimal."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _manifest(files: Sequence[Committed]) -> str:
+    columns = ["path", *sorted({name for file in files for name in file.conditions})]
+    text = io.StringIO()
+    writer = csv.DictWriter(text, columns)
+    writer.writeheader()
+    writer.writerows({"path": file.path, **file.conditions} for file in files)
+    return text.getvalue()
+
+
+def _readme(guarantee: Guarantee, card: ModelCard, count: int) -> str:
+    title = f"{count:,} released images"
+    return (
+        f"{title}\n{'=' * len(title)}\n\n"
+        "These pictures were made by veilray from images that stay where they were taken.\n"
+        "This is what is promised about them:\n\n"
+        f"{card_text(guarantee)}\n"
+        f"Model: {card.name} ({card.method}), weights SHA-256 {card.weights_sha256}.\n"
+        f"Geometry, brought from each source by this rule:\n{textwrap.indent(card.geometry_rule, '  ')}\n"
+        "Files: images/ (PNG), manifest.csv, release.json (the claim for machines, SHA-256 of every file).\n"
+    )
+
+
+def _write(path: Path, text: str) -> None:
+    with path.open("w", encoding="utf-8", newline="") as file:
+        file.write(text)
+        file.flush()
+        os.fsync(file.fileno())
+
+
+def _sync_folder(folder: Path) -> None:
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

@@ -1,0 +1,205 @@
+"""RECORD: what never leaves the house. Which source became which file, what was refused, how far the work is.
+
+One folder of mode 0700 with one SQLite file of mode 0600. It is written in the same order as the rule of
+exactly-once release asks: a file is durable in the private spool before its hash is recorded here, and an
+image whose hash is recorded is never drawn again.
+"""
+
+from __future__ import annotations
+
+import csv
+import fcntl
+import io
+import json
+import os
+import sqlite3
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from veilray.errors import Refused
+from veilray.images import ImageRef, Quarantined
+
+__all__ = ["Committed", "Record", "find_record"]
+
+_DATABASE = "record.sqlite"
+_JOB = "job.json"
+
+_TABLES = """
+CREATE TABLE IF NOT EXISTS item (
+    position INTEGER PRIMARY KEY, image INTEGER NOT NULL, source TEXT NOT NULL, frame INTEGER NOT NULL,
+    patient TEXT, label TEXT, name TEXT NOT NULL UNIQUE, released TEXT, sha256 TEXT);
+CREATE TABLE IF NOT EXISTS quarantine (source TEXT NOT NULL, reason TEXT NOT NULL);
+"""
+
+
+@dataclass(frozen=True)
+class Committed:
+    """One image whose file is durable: its place in the release, path there, and hash."""
+
+    position: int
+    path: str
+    conditions: dict[str, str]
+    sha256: str
+
+
+class Record:
+    """The private record of one release.
+
+    Args:
+        folder: made with mode 0700 by `Record.create`; must exist for `Record.open`.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self._database = sqlite3.connect(folder / _DATABASE, timeout=60)
+        self._database.execute("PRAGMA synchronous=FULL")
+
+    @classmethod
+    def create(cls, folder: Path) -> Record:
+        """A new, empty record. Raises ValueError where the folder already holds one."""
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        folder.chmod(0o700)
+        if (folder / _DATABASE).exists():
+            raise ValueError(f"RECORD must be new, got {folder}: continue it with --resume or name another")
+        os.close(os.open(folder / _DATABASE, os.O_CREAT | os.O_RDWR, 0o600))
+        record = cls(folder)
+        with record._database:
+            record._database.executescript(_TABLES)
+        return record
+
+    @classmethod
+    def open(cls, folder: Path) -> Record:
+        """An existing record. Raises ValueError where there is none."""
+        if not (folder / _DATABASE).is_file() or not (folder / _JOB).is_file():
+            raise ValueError(f"RECORD must be a folder written by `veilray release`, got {folder}")
+        return cls(folder)
+
+    def close(self) -> None:
+        """Release the database file."""
+        self._database.close()
+
+    @contextmanager
+    def locked(self) -> Iterator[None]:
+        """Hold the record alone; a second process is refused rather than made to wait."""
+        descriptor = os.open(self.folder / "lock", os.O_CREAT | os.O_RDWR, 0o600)
+        try:
+            try:
+                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                raise Refused(f"RECORD {self.folder} is in use: another process is making this release") from None
+            yield
+        finally:
+            os.close(descriptor)
+
+    def plan(self, items: Iterable[tuple[int, ImageRef, str]], quarantine: Sequence[Quarantined]) -> None:
+        """Write down what will be released: `(position, ref, name)` in the release's random order."""
+        with self._database:
+            self._database.executemany(
+                "INSERT INTO item (position, image, source, frame, patient, label, name) VALUES (?,?,?,?,?,?,?)",
+                (
+                    (position, ref.index, ref.source, ref.frame, ref.patient, ref.label, name)
+                    for position, ref, name in items
+                ),
+            )
+            self._database.executemany(
+                "INSERT INTO quarantine VALUES (?, ?)", ((entry.source, entry.reason) for entry in quarantine)
+            )
+
+    def write_job(self, job: dict[str, Any]) -> None:
+        """Write what was asked for; a record without it was never reserved and can be thrown away."""
+        part = self.folder / (_JOB + ".part")
+        descriptor = os.open(part, os.O_CREAT | os.O_WRONLY | os.O_TRUNC, 0o600)
+        with os.fdopen(descriptor, "w") as file:
+            json.dump(job, file, indent=2)
+            file.flush()
+            os.fsync(file.fileno())
+        part.replace(self.folder / _JOB)
+
+    def job(self) -> dict[str, Any]:
+        """What was asked for."""
+        return dict(json.loads((self.folder / _JOB).read_text()))
+
+    def pending(self) -> list[tuple[int, int, str]]:
+        """`(position, image index, name)` of all images without a committed file, in release order."""
+        rows = self._database.execute("SELECT position, image, name FROM item WHERE sha256 IS NULL ORDER BY position")
+        return [(int(position), int(image), str(name)) for position, image, name in rows]
+
+    def commit(self, files: Iterable[Committed]) -> None:
+        """Record the hashes of files that are already durable, in one transaction.
+
+        Raises:
+            Refused: for an image that was committed before: it must not be drawn twice.
+        """
+        with self._database:
+            for file in files:
+                released = json.dumps({"path": file.path, "conditions": file.conditions})
+                changed = self._database.execute(
+                    "UPDATE item SET sha256 = ?, released = ? WHERE position = ? AND sha256 IS NULL",
+                    (file.sha256, released, file.position),
+                )
+                if changed.rowcount != 1:
+                    raise Refused(f"position {file.position} must be committed once, got a second draw")
+
+    def committed(self) -> Iterator[Committed]:
+        """All committed files, in release order."""
+        rows = self._database.execute(
+            "SELECT position, released, sha256 FROM item WHERE sha256 IS NOT NULL ORDER BY position"
+        )
+        for position, released, sha256 in rows:
+            told = json.loads(released)
+            yield Committed(int(position), told["path"], told["conditions"], sha256)
+
+    def counts(self) -> tuple[int, int]:
+        """`(committed, planned)` images."""
+        done, total = self._database.execute("SELECT COUNT(sha256), COUNT(*) FROM item").fetchone()
+        return int(done), int(total)
+
+    def quarantined(self) -> list[Quarantined]:
+        """The refused files with their reasons."""
+        rows = self._database.execute("SELECT source, reason FROM quarantine")
+        return [Quarantined(source, reason) for source, reason in rows]
+
+    def pairs(self) -> Iterator[dict[str, Any]]:
+        """Each committed image with its source: what evaluation on the owner's side reads."""
+        rows = self._database.execute(
+            "SELECT image, source, frame, patient, label, released FROM item WHERE sha256 IS NOT NULL ORDER BY position"
+        )
+        for image, source, frame, patient, label, released in rows:
+            yield {
+                "image": image,
+                "source": source,
+                "frame": frame,
+                "patient": patient or "",
+                "label": label or "",
+                "released": json.loads(released)["path"],
+            }
+
+    def export(self) -> None:
+        """Write `pairs.csv` and `quarantine.csv` (mode 0600) for people; the database stays the truth."""
+        self._write_csv("pairs.csv", ["image", "source", "frame", "patient", "label", "released"], self.pairs())
+        refused = ({"source": entry.source, "reason": entry.reason} for entry in self.quarantined())
+        self._write_csv("quarantine.csv", ["source", "reason"], refused)
+
+    def _write_csv(self, name: str, columns: list[str], rows: Iterable[dict[str, Any]]) -> None:
+        text = io.StringIO()
+        writer = csv.DictWriter(text, columns)
+        writer.writeheader()
+        writer.writerows(rows)
+        descriptor = os.open(self.folder / name, os.O_CREAT | os.O_WRONLY | os.O_TRUNC, 0o600)
+        with os.fdopen(descriptor, "w", encoding="utf-8") as file:
+            file.write(text.getvalue())
+
+
+def find_record(records: Path, out: Path) -> Path:
+    """The record of the unfinished release into `out`, among the default records beside a ledger.
+
+    Raises:
+        ValueError: when there is none.
+    """
+    for job in sorted(records.glob(f"*/{_JOB}")):
+        if json.loads(job.read_text()).get("out") == str(out):
+            return job.parent
+    raise ValueError(f"RECORD of {out} must lie in {records}, got none: name it with --record")

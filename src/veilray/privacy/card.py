@@ -1,0 +1,144 @@
+"""The guarantee card: the claim on one screen, in plain words. Terminal, README and HTML print these entries."""
+
+from __future__ import annotations
+
+import textwrap
+from dataclasses import dataclass
+from fractions import Fraction
+
+from veilray.privacy.exact import decimal_text
+from veilray.privacy.guarantee import EMPIRICAL, Bound, Guarantee
+
+__all__ = ["CardEntry", "card_entries", "card_text"]
+
+_MECHANISM_WORDS = {
+    "laplace": "Laplace noise on every latent coordinate, drawn on an integer grid",
+    "gaussian": "Gaussian noise on every latent coordinate, drawn on an integer grid",
+}
+
+
+@dataclass(frozen=True)
+class CardEntry:
+    """One line of the card: a heading and what stands beside it. `warning` asks to be seen."""
+
+    heading: str
+    text: str
+    warning: bool = False
+
+
+def card_entries(guarantee: Guarantee | None) -> list[CardEntry]:
+    """The card's entries, most important first. Without a guarantee there is one: that there is none."""
+    if guarantee is None:
+        return [CardEntry("Claim", f"{EMPIRICAL}.", warning=True), *_limits()]
+    entries = [CardEntry("Claim", _claim(guarantee)), CardEntry("In odds", guarantee.odds_sentence())]
+    if guarantee.protects_little:
+        entries.append(
+            CardEntry(
+                "Warning",
+                f"epsilon {decimal_text(guarantee.largest_epsilon)} for {_largest_unit(guarantee)}: at 10 or more "
+                "the worst case protects no more. What still protects is only what was measured.",
+                warning=True,
+            )
+        )
+    entries.append(CardEntry("Other units", _other_units(guarantee)))
+    ceiling = guarantee.ceiling()
+    if ceiling is not None:
+        entries.append(
+            CardEntry(
+                "Ceiling",
+                f"no release with this claim carries more than {ceiling['nats']:.3g} nats of its image, or "
+                f"correlates more than {ceiling['correlation']:.3g} with {guarantee.dimension:,} latent numbers.",
+            )
+        )
+    entries.append(CardEntry("Mechanism", _mechanism(guarantee)))
+    if guarantee.conditions:
+        entries.append(CardEntry("Conditions", _conditions(guarantee)))
+    training = guarantee.model_training
+    if training is not None:
+        entries.append(CardEntry("Network trained on", f"{training.data}: {training.statement}"))
+    entries.append(CardEntry("Covered", _covered(guarantee)))
+    entries.append(CardEntry("Not covered", "; ".join(guarantee.not_covered()) + "."))
+    return [*entries, *_limits()]
+
+
+def card_text(guarantee: Guarantee | None, width: int = 100) -> str:
+    """The card as plain text of at most `width` columns."""
+    indent = " " * 20
+    lines = [
+        textwrap.fill(f"{entry.heading + ':':<20}{entry.text}", width, subsequent_indent=indent)
+        for entry in card_entries(guarantee)
+    ]
+    return "\n".join(lines) + "\n"
+
+
+def _claim(guarantee: Guarantee) -> str:
+    unit = {"image": "whole image", "element": "single latent element"}.get(guarantee.unit, guarantee.unit)
+    figures = f"epsilon {decimal_text(guarantee.epsilon)}"
+    figures += " (pure)" if guarantee.delta == 0 else f", delta {float(guarantee.delta):.3g}"
+    return (
+        f"local differential privacy for every {unit}: {figures}. Whatever the image was, each possible output is "
+        "as likely as for any other image, within that factor e^epsilon."
+        if guarantee.unit == "image"
+        else f"local differential privacy for every {unit}: {figures}. This says nothing strong about the whole "
+        f"image, for which the same noise gives epsilon {decimal_text(guarantee.image_epsilon)}."
+    )
+
+
+def _largest_unit(guarantee: Guarantee) -> str:
+    patient = guarantee.patient_epsilon
+    return "the worst patient" if patient and patient > guarantee.total_image_epsilon else "the whole image"
+
+
+def _other_units(guarantee: Guarantee) -> str:
+    parts = [f"whole image epsilon {decimal_text(guarantee.total_image_epsilon)}"]
+    if guarantee.conditions_epsilon:
+        parts[0] += f" (of it {decimal_text(guarantee.conditions_epsilon)} for the randomised conditions)"
+    if guarantee.element_epsilon is not None:
+        parts.append(f"one latent element epsilon {decimal_text(guarantee.element_epsilon)}")
+    releases = guarantee.releases
+    if releases is not None and guarantee.patient_epsilon is not None and releases.largest_patient:
+        images = "1 image" if releases.largest_patient == 1 else f"{releases.largest_patient} images"
+        parts.append(f"worst patient ({images}) epsilon {decimal_text(guarantee.patient_epsilon)}")
+    elif releases is not None:
+        parts.append("worst patient unknown (no patient key)")
+    return "; ".join(parts) + "."
+
+
+def _mechanism(guarantee: Guarantee) -> str:
+    words = _MECHANISM_WORDS.get(guarantee.mechanism, guarantee.mechanism)
+    return f"{words}; {_bound(guarantee.bound)}; {guarantee.dimension:,} latent elements an image."
+
+
+def _bound(bound: Bound) -> str:
+    radius = decimal_text(bound.radius or Fraction(0))
+    return {
+        "box": f"every element clipped to +-{radius} beforehand",
+        "l1-ball": f"every latent scaled into an L1 ball of radius {radius} beforehand",
+        "l2-ball": f"every latent scaled into an L2 ball of radius {radius} beforehand",
+        "direction": "only the direction of the latent is used",
+        "index": "only an index into a public list is released",
+        "none": "no bound is needed",
+    }[bound.kind]
+
+
+def _conditions(guarantee: Guarantee) -> str:
+    words = []
+    for name, condition in sorted(guarantee.conditions.items()):
+        if condition.policy == "randomised" and condition.epsilon is not None:
+            words.append(
+                f"{name} randomised once over {condition.levels} public levels (epsilon "
+                f"{decimal_text(condition.epsilon)}, added)"
+            )
+        else:
+            words.append(f"{name} {condition.policy}{' (not covered)' if condition.policy == 'public' else ''}")
+    return "; ".join(words) + "."
+
+
+def _covered(guarantee: Guarantee) -> str:
+    public = sorted(name for name, c in guarantee.conditions.items() if c.policy == "public")
+    among = f", among images of equal {' and '.join(public)}" if public else ""
+    return f"every inference about an image from its released picture{among}."
+
+
+def _limits() -> list[CardEntry]:
+    return [CardEntry("Use", "not thereby anonymous in law; not for diagnosis.")]

@@ -1,0 +1,118 @@
+"""Contact sheets: the same images down a column, one setting a row, labelled so that nobody has to guess."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+from matplotlib.figure import Figure
+from numpy.typing import NDArray
+
+from veilray.methods import Method
+from veilray.privacy import MECHANISMS, Claim, Guarantee, Mechanism, SeededEntropy
+from veilray.privacy.exact import decimal_text
+
+__all__ = ["SETTINGS", "Row", "Setting", "contact_sheet", "draw_sheet", "preview_sheet"]
+
+
+@dataclass(frozen=True)
+class Setting:
+    """One row of a contact sheet: a claim for a unit, by a mechanism."""
+
+    epsilon: str
+    unit: Literal["image", "element"]
+    mechanism: str = "laplace"
+    delta: str = "0"
+
+
+SETTINGS = (
+    Setting("10", "element"),
+    Setting("3", "element"),
+    Setting("1", "element"),
+    Setting("1000", "image"),
+    Setting("100", "image"),
+    Setting("8", "image"),
+)
+"""Published figures are per element; a claim about a picture is per image. Both are shown."""
+
+
+@dataclass(frozen=True)
+class Row:
+    """A row of pictures `(n, c, h, w)`, its title, and the claim it carries (None: originals)."""
+
+    title: str
+    pictures: NDArray[Any]
+    guarantee: Guarantee | None = None
+
+
+def contact_sheet(
+    method: Method, images: NDArray[Any], settings: Sequence[Setting] = SETTINGS, seed: int = 0
+) -> list[Row]:
+    """Originals, what the model makes of them without noise, each setting, and draws with no image in them.
+
+    Args:
+        method: fitted.
+        images: integer `(n, c, h, w)` of the method's geometry; shown, so public or internal ones.
+        seed: for the noise; an experiment, never a release.
+    """
+    latent = method.encode(images)
+    rows = [Row("original", images), Row("no noise", method.decode(latent))]
+    entropy = SeededEntropy(seed)
+    for setting in settings:
+        claim = Claim.of(setting.epsilon, setting.delta, setting.unit)
+        mechanism = MECHANISMS[setting.mechanism].calibrate(claim, method.dimension)
+        drawn = mechanism.to_prior(mechanism.release(latent, entropy))
+        guarantee = mechanism.guarantee(method.dimension)
+        rows.append(Row(_title(guarantee), method.decode(drawn), guarantee))
+    rows.append(Row("no image at all\n(prior draws)", method.decode(method.prior(len(images), entropy))))
+    return rows
+
+
+def preview_sheet(method: Method, mechanism: Mechanism, path: Path, count: int = 8, seed: int = 0) -> None:
+    """Draw what a mechanism does to the model's own samples: a preview that needs no private image."""
+    entropy = SeededEntropy(seed)
+    samples = method.decode(method.prior(count, entropy))
+    drawn = mechanism.to_prior(mechanism.release(method.encode(samples), entropy))
+    guarantee = mechanism.guarantee(method.dimension)
+    draw_sheet([Row("model sample", samples), Row(_title(guarantee), method.decode(drawn), guarantee)], path)
+
+
+def draw_sheet(rows: Sequence[Row], path: Path, note: str = "") -> None:
+    """Write the rows as a picture; each row is titled on its left."""
+    count = max(len(row.pictures) for row in rows)
+    figure = Figure(figsize=(2.1 + 0.9 * count, 0.95 * len(rows) + 0.25), dpi=110)
+    left = 2.1 / (2.1 + 0.9 * count)
+    axes = figure.subplots(
+        len(rows), count, squeeze=False, gridspec_kw={"wspace": 0.05, "hspace": 0.05, "left": left, "right": 0.995}
+    )
+    figure.subplots_adjust(top=0.995, bottom=0.25 / (0.95 * len(rows) + 0.25))
+    for row, line in zip(rows, axes, strict=True):
+        for axis in line:
+            axis.set_axis_off()
+        for picture, axis in zip(row.pictures, line, strict=False):
+            _show(axis, picture)
+        line[0].text(
+            -0.12, 0.5, row.title, transform=line[0].transAxes, ha="right", va="center", fontsize=9, linespacing=1.25
+        )
+    if note:
+        figure.text(0.5, 0.01, note, ha="center", fontsize=8, color="#444444")
+    figure.savefig(path)
+
+
+def _show(axis: Any, picture: NDArray[Any]) -> None:
+    top = float(np.iinfo(picture.dtype).max)
+    shown = np.moveaxis(picture.astype(np.float64) / top, 0, -1)
+    if shown.shape[-1] == 1:
+        axis.imshow(shown[..., 0], cmap="gray", vmin=0, vmax=1, interpolation="nearest")
+    else:
+        axis.imshow(shown, interpolation="nearest")
+
+
+def _title(guarantee: Guarantee) -> str:
+    image = f"whole image ε {decimal_text(guarantee.image_epsilon)}"
+    if guarantee.unit == "element":
+        return f"per element ε {decimal_text(guarantee.epsilon)}\n({image})"
+    return image

@@ -1,0 +1,81 @@
+"""Run the real command line in this process; train one tiny real model for all tests of it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from veilray.cli.main import main
+
+
+@dataclass(frozen=True)
+class Ran:
+    code: int
+    out: str
+    err: str
+
+
+@pytest.fixture
+def veilray(monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str], tmp_path: Path) -> Callable[..., Ran]:
+    monkeypatch.setenv("VEILRAY_LEDGER", str(tmp_path / "house" / "ledger.sqlite"))
+    monkeypatch.setenv("COLUMNS", "200")
+
+    def run(*arguments: object) -> Ran:
+        monkeypatch.setattr("sys.argv", ["veilray", *map(str, arguments)])
+        capfd.readouterr()
+        with pytest.raises(SystemExit) as ended:
+            main()
+        out, err = capfd.readouterr()
+        return Ran(int(ended.value.code or 0), _unwrapped(out), err)
+
+    return run
+
+
+def _unwrapped(text: str) -> str:
+    """Terminal output as one line of words: boxes and line breaks fall where the width says."""
+    return text if text.startswith("{") else " ".join(text.replace("│", " ").split())
+
+
+@pytest.fixture(scope="session")
+def pictures(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """24 small pictures with labels and patients, of which one patient has four."""
+    path = tmp_path_factory.mktemp("pictures") / "pictures.npz"
+    np.savez(
+        path,
+        images=gradients(24, seed=0),
+        label=np.array(["NORMAL", "PNEUMONIA"] * 12),
+        patient=np.array([f"p{max(0, index - 3)}" for index in range(24)]),
+    )
+    return path
+
+
+@pytest.fixture(scope="session")
+def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    from veilray.api import fit
+
+    folder = tmp_path_factory.mktemp("models") / "tiny"
+    public = folder.with_suffix(".npz")
+    np.savez(public, images=gradients(300, seed=1))
+    fit(
+        "dp-glow",
+        public,
+        folder,
+        size=16,
+        levels=2,
+        steps=2,
+        width=8,
+        epochs=2,
+        training_data="public",
+        statement="random gradients",
+    )
+    return folder
+
+
+def gradients(count: int, seed: int) -> np.ndarray:
+    """`(count, 16, 16)` uint8: a ramp under noise."""
+    rng = np.random.default_rng(seed)
+    return (rng.random((count, 16, 16)) * 80 + np.linspace(0, 160, 16)).astype(np.uint8)

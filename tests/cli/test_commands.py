@@ -1,0 +1,221 @@
+"""The commands as a user meets them: results, exit codes, messages without tracebacks."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from veilray.ledger import Journal
+
+Run = Callable[..., "object"]
+
+
+def test_fit_release_card_in_the_documented_order(veilray: Run, pictures: Path, tmp_path: Path) -> None:
+    fitted = veilray(
+        "fit", "dp-glow", pictures, "--out", tmp_path / "model", "--size", 16, "--levels", 2, "--steps", 2,
+        "--width", 8, "--epochs", 1, "--training-data", "public", "--statement", "gradients",
+    )  # fmt: skip
+    assert fitted.code == 0, fitted.err
+    assert "bits per dimension" in fitted.out
+    out = tmp_path / "release"
+    released = veilray("release", pictures, "--model", tmp_path / "model", "--epsilon", "8", "--out", out)
+    assert released.code == 0, released.err
+    assert "epsilon 8 (pure)" in released.out
+    assert "worst patient (4 images) epsilon 32" in released.out
+    shown = veilray("card", out)
+    assert shown.code == 0
+    assert "Among 1,000 equally likely images" in shown.out
+    page = veilray("card", out, "--html", tmp_path / "card.html")
+    assert page.code == 0
+    assert "not for diagnosis" in (tmp_path / "card.html").read_text()
+
+
+def test_release_says_everything_as_json(veilray: Run, pictures: Path, model: Path, tmp_path: Path) -> None:
+    ran = veilray("release", pictures, "--model", model, "--epsilon", "1/3", "--out", tmp_path / "r", "--json")
+    told = json.loads(ran.out)
+    assert told["guarantee"]["epsilon"] == "1/3"
+    assert told["images"] == 24
+    assert Path(told["record"]).is_dir()
+    assert json.loads(veilray("card", tmp_path / "r", "--json").out)["guarantee"] == told["guarantee"]
+
+
+def test_an_element_claim_prints_the_whole_image_beside_it(
+    veilray: Run, pictures: Path, model: Path, tmp_path: Path
+) -> None:
+    ran = veilray(
+        "release", pictures, "--model", model, "--epsilon", "3", "--unit", "element", "--out", tmp_path / "r", "--json"
+    )
+    told = json.loads(ran.out)["guarantee"]
+    assert (told["epsilon"], told["element_epsilon"], told["image_epsilon"]) == ("3", "3", "768")
+
+
+def test_dry_run_and_check_spend_nothing(veilray: Run, pictures: Path, model: Path, tmp_path: Path) -> None:
+    dry = veilray("release", pictures, "--model", model, "--epsilon", "8", "--out", tmp_path / "r", "--dry-run")
+    assert dry.code == 0
+    assert "nothing was spent" in dry.out
+    checked = veilray("check", pictures, "--model", model, "--epsilon", "8", "--preview", tmp_path / "preview.png")
+    assert checked.code == 0, checked.err
+    assert "largest patient: 4 images" in checked.out
+    assert "would spend epsilon 32" in checked.out
+    assert (tmp_path / "preview.png").stat().st_size > 1000
+    assert not (tmp_path / "r").exists()
+    assert not (tmp_path / "house").exists()
+
+
+def test_check_tells_images_of_another_kind_from_the_models_own(
+    veilray: Run, pictures: Path, model: Path, tmp_path: Path
+) -> None:
+    import numpy as np
+
+    noise = np.random.default_rng(1).integers(0, 256, (20, 16, 16), dtype=np.uint8)
+    np.savez(tmp_path / "noise.npz", images=noise)
+    own = json.loads(veilray("check", pictures, "--model", model, "--json").out)["domain"]["share_outside"]
+    other = json.loads(veilray("check", tmp_path / "noise.npz", "--model", model, "--json").out)["domain"]
+    assert own <= 0.2
+    assert other["share_outside"] >= 0.9
+
+
+def test_refused_files_give_exit_code_1_and_are_listed(veilray: Run, model: Path, tmp_path: Path) -> None:
+    from PIL import Image
+
+    folder = tmp_path / "images" / "A"
+    folder.mkdir(parents=True)
+    Image.new("L", (20, 10), 90).save(folder / "good.png")
+    (folder / "broken.png").write_bytes((folder / "good.png").read_bytes()[:40])
+    checked = veilray("check", folder.parent, "--model", model)
+    assert checked.code == 1
+    assert "broken.png" in checked.out
+    ran = veilray("release", folder.parent, "--model", model, "--epsilon", "8", "--out", tmp_path / "r")
+    assert ran.code == 1
+    assert len(list((tmp_path / "r" / "images").glob("*.png"))) == 1
+    record = next((tmp_path / "house" / "records").iterdir())
+    assert "broken.png" in (record / "quarantine.csv").read_text()
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (["--epsilon", "-1"], "must not be negative"),
+        (["--epsilon", "0"], "epsilon must be above 0"),
+        (["--epsilon", "four"], "decimal number or a fraction"),
+        (["--epsilon", "nan"], "decimal number or a fraction"),
+        (["--epsilon", "4", "--unit", "pixel"], "unit must be image or element"),
+        (["--epsilon", "4", "--mechanism", "magic"], "mechanism must be one of"),
+        (["--epsilon", "4", "--mechanism", "gaussian"], "delta"),
+        (["--epsilon", "4", "--label-policy", "secret"], "public, randomised"),
+        (["--epsilon", "4", "--label-policy", "randomised"], "label epsilon must be given"),
+        (["--epsilon", "4", "--label-epsilon", "1"], "label policy randomised"),
+        (["--epsilon", "4", "--condition-policy", "label"], "NAME=VALUE"),
+        (["--epsilon", "4", "--layout", "nowhere.toml"], "layout"),
+        (["--epsilon", "4", "--resume"], "RECORD"),
+    ],
+)
+def test_wrong_use_is_named_without_a_traceback(
+    veilray: Run, pictures: Path, model: Path, tmp_path: Path, options: list[str], message: str
+) -> None:
+    ran = veilray("release", pictures, "--model", model, "--out", tmp_path / "r", *options)
+    assert ran.code == 2, ran.err
+    assert message in ran.err
+    assert "Traceback" not in ran.err
+    assert not (tmp_path / "r").exists()
+
+
+def test_missing_and_foreign_inputs_are_named(veilray: Run, pictures: Path, model: Path, tmp_path: Path) -> None:
+    (tmp_path / "empty").mkdir()
+    out = tmp_path / "r"
+    for images, chosen in [
+        (tmp_path / "nowhere", model),
+        (tmp_path / "empty", model),
+        (pictures, tmp_path / "empty"),
+        (pictures, "builtin:nothing"),
+    ]:
+        ran = veilray("release", images, "--model", chosen, "--epsilon", "4", "--out", out)
+        assert ran.code == 2, ran
+        assert "must" in ran.err
+        assert "Traceback" not in ran.err
+    assert veilray("card", tmp_path / "empty").code == 2
+
+
+def test_a_truncated_model_is_named(veilray: Run, pictures: Path, model: Path, tmp_path: Path) -> None:
+    import shutil
+
+    broken = tmp_path / "broken"
+    shutil.copytree(model, broken)
+    weights = next(broken.glob("*.safetensors"))
+    weights.write_bytes(weights.read_bytes()[:-100])
+    ran = veilray("release", pictures, "--model", broken, "--epsilon", "4", "--out", tmp_path / "r")
+    assert ran.code == 2
+    assert "SHA-256" in ran.err
+
+
+def test_epsilon_and_out_have_no_default_and_there_is_no_seed(veilray: Run, pictures: Path, model: Path) -> None:
+    assert veilray("release", pictures, "--model", model, "--out", "x").code == 2
+    assert veilray("release", pictures, "--model", model, "--epsilon", "1").code == 2
+    assert veilray("release", pictures, "--model", model, "--epsilon", "1", "--out", "x", "--seed", "1").code == 2
+
+
+def test_an_existing_release_is_not_overwritten(veilray: Run, pictures: Path, model: Path, tmp_path: Path) -> None:
+    (tmp_path / "r").mkdir()
+    ran = veilray("release", pictures, "--model", model, "--epsilon", "4", "--out", tmp_path / "r")
+    assert ran.code == 2
+    assert "choose another --out" in ran.err
+    assert list((tmp_path / "r").iterdir()) == []
+
+
+def test_a_finished_release_can_be_resumed_and_a_busy_one_is_refused(
+    veilray: Run, pictures: Path, model: Path, tmp_path: Path
+) -> None:
+    from veilray.methods import Record
+
+    told = json.loads(
+        veilray("release", pictures, "--model", model, "--epsilon", "4", "--out", tmp_path / "r", "--json").out
+    )
+    resume = ("release", pictures, "--model", model, "--epsilon", "4", "--out", tmp_path / "r", "--resume")
+    assert veilray(*resume).code == 0
+    with Record.open(Path(told["record"])).locked():
+        busy = veilray(*resume)
+    assert busy.code == 3
+    assert busy.err.startswith("veilray: refused")
+    assert len(Journal(tmp_path / "house" / "ledger.sqlite").releases()) == 1
+
+
+def test_public_labels_become_folders_and_private_ones_do_not(
+    veilray: Run, pictures: Path, model: Path, tmp_path: Path
+) -> None:
+    veilray(
+        "release", pictures, "--model", model, "--epsilon", "4", "--out", tmp_path / "r", "--label-policy", "public"
+    )
+    assert {path.name for path in (tmp_path / "r" / "images").iterdir()} == {"NORMAL", "PNEUMONIA"}
+    shown = veilray("card", tmp_path / "r")
+    assert "label public (not covered)" in shown.out
+
+
+def test_a_release_is_itself_a_collection(veilray: Run, pictures: Path, model: Path, tmp_path: Path) -> None:
+    veilray(
+        "release", pictures, "--model", model, "--epsilon", "4", "--out", tmp_path / "r", "--label-policy", "public"
+    )
+    told = json.loads(veilray("check", tmp_path / "r" / "images", "--model", model, "--json").out)
+    assert told["images"] == 24
+    assert told["labels"] == {"NORMAL": 12, "PNEUMONIA": 12}
+
+
+def test_help_is_fast_and_does_not_load_torch() -> None:
+    code = "import sys, veilray.cli.main; sys.exit('torch' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], check=False, timeout=60).returncode == 0
+
+
+def test_fit_refuses_a_finished_model_and_a_shape_that_does_not_fit(
+    veilray: Run, pictures: Path, model: Path, tmp_path: Path
+) -> None:
+    again = veilray("fit", "dp-glow", pictures, "--out", model, "--size", 16)
+    assert again.code == 2
+    assert "new folder" in again.err
+    odd = veilray("fit", "dp-glow", pictures, "--out", tmp_path / "m", "--size", 28, "--levels", 3)
+    assert odd.code == 2
+    assert "use --levels 2" in odd.err
+    assert not (tmp_path / "m").exists()

