@@ -219,3 +219,37 @@ def test_fit_refuses_a_finished_model_and_a_shape_that_does_not_fit(
     assert odd.code == 2
     assert "use --levels 2" in odd.err
     assert not (tmp_path / "m").exists()
+
+
+def test_an_interrupted_fit_resumes_to_the_same_weights(
+    veilray: Run, pictures: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from veilray.flows import training
+
+    shape = ["--size", 16, "--levels", 2, "--steps", 2, "--width", 8, "--epochs", 3, "--batch-size", 8]
+    whole = veilray("fit", "dp-glow", pictures, "--out", tmp_path / "whole", *shape)
+    assert whole.code == 0, whole.err
+    log = training.LOG_FILE
+    epochs = iter(range(100))
+    save = training.Checkpoint.save
+
+    def interrupted(*args: object, **kwargs: object) -> object:
+        result = save(*args, **kwargs)
+        if next(epochs) == 1:
+            raise KeyboardInterrupt
+        return result
+
+    with monkeypatch.context() as patched:
+        patched.setattr(training.Checkpoint, "save", interrupted)
+        broken = veilray("fit", "dp-glow", pictures, "--out", tmp_path / "parts", *shape)
+    assert broken.code == 130
+    assert "--resume continues" in broken.err
+    assert not (tmp_path / "parts" / "model.json").exists()
+    assert veilray("release", pictures, "--model", tmp_path / "parts", "--epsilon", "1", "--out", "x").code == 2
+    resumed = veilray("fit", "dp-glow", pictures, "--out", tmp_path / "parts", *shape, "--resume")
+    assert resumed.code == 0, resumed.err
+    weights = [
+        json.loads((tmp_path / name / "model.json").read_text())["weights_sha256"] for name in ("whole", "parts")
+    ]
+    assert weights[0] == weights[1]
+    assert len((tmp_path / "parts" / log).read_text().splitlines()) == 3

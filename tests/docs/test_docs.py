@@ -220,7 +220,7 @@ def test_the_card_in_the_readme_is_what_the_card_says() -> None:
         .with_release(
             releases=Releases(images=1000, patients=400, largest_patient=5),
             conditions={"label": ConditionPolicy(policy="randomised", epsilon=Fraction(1), levels=10)},
-            model_training=ModelTraining(data="public", statement="MNIST digits of other writers"),
+            model_training=ModelTraining(data="public", statement="a public set of other patients"),
         )
     )
     shown = fences(REPOSITORY / "README.md", "text")

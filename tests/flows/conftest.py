@@ -47,9 +47,7 @@ QUICK = TrainingConfig(epochs=3, batch_size=32, learning_rate=2e-3, warmup_epoch
 
 
 @pytest.fixture(scope="session")
-def trained(
-    tmp_path_factory: pytest.TempPathFactory, images: np.ndarray, validation: np.ndarray
-) -> tuple[Glow, Path]:
+def trained(tmp_path_factory: pytest.TempPathFactory, images: np.ndarray, validation: np.ndarray) -> tuple[Glow, Path]:
     """A Glow trained for some epochs, and the folder of its run."""
     folder = tmp_path_factory.mktemp("trained")
     flow = Glow(TOY, seed=1)

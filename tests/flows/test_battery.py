@@ -49,6 +49,7 @@ def data(case: Case, n: int = 6, seed: int = 0, dtype: torch.dtype = torch.float
     return torch.rand(n, *case.shape, generator=generator).to(dtype) - 0.5
 
 
+@torch.enable_grad()
 def fit(flow: Flow, case: Case, steps: int = 8) -> Flow:
     """Initialise and take some steps of maximum likelihood."""
     if isinstance(flow, (ActNorm, AffineCoupling, Step, Glow)):
@@ -86,9 +87,7 @@ pytestmark = pytest.mark.parametrize("case", FLOWS, ids=lambda case: case.name)
 @pytest.mark.parametrize("state", STATES)
 @pytest.mark.parametrize("dtype", ROUND_TRIP, ids=str)
 @pytest.mark.parametrize("gradients", [True, False], ids=["autograd", "no autograd"])
-def test_inverse_undoes_the_flow(
-    case: Case, state: str, dtype: torch.dtype, gradients: bool, tmp_path: Path
-) -> None:
+def test_inverse_undoes_the_flow(case: Case, state: str, dtype: torch.dtype, gradients: bool, tmp_path: Path) -> None:
     flow = prepared(case, state, tmp_path, dtype)
     x = data(case, dtype=dtype)
     with torch.set_grad_enabled(gradients):
@@ -146,9 +145,7 @@ def test_with_and_without_autograd_agree(case: Case, state: str, tmp_path: Path)
 
 @pytest.mark.parametrize("state", STATES)
 @pytest.mark.parametrize("scale", [0.6, 2.0, 6.0])
-def test_noised_outputs_decode_finite_and_encode_back(
-    case: Case, state: str, scale: float, tmp_path: Path
-) -> None:
+def test_noised_outputs_decode_finite_and_encode_back(case: Case, state: str, scale: float, tmp_path: Path) -> None:
     flow = prepared(case, state, tmp_path)
     torch.manual_seed(2)
     with torch.no_grad():

@@ -150,7 +150,7 @@ def test_bits_per_dimension_is_the_density_of_the_prior_for_an_identity() -> Non
 
 
 @pytest.mark.parametrize(
-    ("images", "message"),
+    ("given_images", "message"),
     [
         (np.zeros((1, 8, 8), np.uint8), r"images must be \(n, 1, 8, 8\), got \(1, 8, 8\)"),
         (np.zeros((1, 3, 8, 8), np.uint8), r"images must be \(n, 1, 8, 8\)"),
@@ -158,11 +158,9 @@ def test_bits_per_dimension_is_the_density_of_the_prior_for_an_identity() -> Non
         (np.zeros((1, 1, 8, 8), np.uint16), "images of 8 bits must be torch.uint8, got torch.uint16"),
     ],
 )
-def test_images_of_another_kind_are_refused(
-    trained: tuple[Glow, Path], images: np.ndarray, message: str
-) -> None:
+def test_images_of_another_kind_are_refused(trained: tuple[Glow, Path], given_images: np.ndarray, message: str) -> None:
     with pytest.raises(ValueError, match=message):
-        trained[0].encode(images)
+        trained[0].encode(given_images)
 
 
 def test_pixels_above_the_bits_are_refused() -> None:

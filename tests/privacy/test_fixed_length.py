@@ -60,7 +60,9 @@ def test_charging_the_coin_for_the_effective_probability_would_be_wrong() -> Non
 
 
 @pytest.mark.parametrize("epsilon", ["1/100", "1/2", "1", "2", "4", "8"])
-@pytest.mark.parametrize(("form", "k"), [("gaussian", 1), ("gaussian", 64), ("gaussian", 12288), ("sphere", 2), ("sphere", 64)])
+@pytest.mark.parametrize(
+    ("form", "k"), [("gaussian", 1), ("gaussian", 64), ("gaussian", 12288), ("sphere", 2), ("sphere", 64)]
+)
 def test_the_plan_keeps_epsilon_and_reaches_it(epsilon: str, form: str, k: int) -> None:
     plan = fixed_length(Fraction(epsilon), form, k)  # type: ignore[arg-type]
     assert plan.charged() <= exp_range(Fraction(epsilon))[0]

@@ -37,7 +37,9 @@ def test_ranks_follow_the_exact_probabilities() -> None:
 
 
 @given(
-    keys=hnp.arrays(np.float64, st.tuples(st.integers(1, 5), st.integers(2, 12)), elements=st.sampled_from([0.0, 1, 2])),
+    keys=hnp.arrays(
+        np.float64, st.tuples(st.integers(1, 5), st.integers(2, 12)), elements=st.sampled_from([0.0, 1, 2])
+    ),
     place=st.floats(0, 1),
 )
 def test_exactly_the_stated_number_wins_and_ties_go_to_the_lower_index(keys: np.ndarray, place: float) -> None:

@@ -29,6 +29,7 @@ app.command("card")(card.card)
 app.command("demo")(demo.demo)
 
 _WRONG_USE, _REFUSED, _INTERRUPTED = 2, 3, 130
+_CONTINUE = "interrupted; what was finished is kept, and --resume continues"
 
 
 def _exit_with(code: int | None) -> None:
@@ -47,7 +48,11 @@ def main() -> None:
     except Refused as error:
         _end(f"refused: {error}", _REFUSED)
     except KeyboardInterrupt:
-        _end("interrupted; what was finished is kept, and --resume continues", _INTERRUPTED)
+        _end(_CONTINUE, _INTERRUPTED)
+    except SystemExit as ended:
+        if ended.code == _INTERRUPTED:  # typer turns an interrupt into this code before it reaches us
+            _end(_CONTINUE, _INTERRUPTED)
+        raise
     except (ValueError, OSError) as error:
         if os.environ.get("VEILRAY_DEBUG"):
             raise

@@ -104,24 +104,24 @@ def decode_step(f: Folded, y: Tensor, kept: int) -> Tensor:
 class FoldCache:
     """The folded form of each step, kept until a parameter or buffer of that step changes.
 
-    The key is the tensor's memory and its version counter, which every in-place edit, optimiser step and
-    `load_state_dict` raises. The tensors are held, so that their memory cannot be handed to a successor.
+    What was folded is compared with what is there now, value by value: version counters would be cheaper, but
+    the fused Adam of torch 2.13 and edits through `.data` do not raise them.
     """
 
     def __init__(self) -> None:
-        self._entries: dict[int, tuple[list[tuple[Tensor, int]], Folded]] = {}
+        self._entries: dict[int, tuple[list[Tensor], Folded]] = {}
 
     def get(self, step: Step) -> Folded:
         """Return the folded step with its inverse, detached from autograd; fold anew if anything changed."""
         tensors = [*step.parameters(), *step.buffers()]
         entry = self._entries.get(id(step))
-        if entry is not None and _unchanged(entry[0], tensors):
-            return entry[1]
-        with torch.no_grad():
-            folded = Folded(*(part.detach() for part in fold(step, inverse=True) if part is not None))
-        if not any(tensor.is_inference() for tensor in tensors):  # these have no version counter
-            self._entries[id(step)] = ([(tensor.detach(), tensor._version) for tensor in tensors], folded)
-        return folded
+        if entry is None or not _equal(entry[0], tensors):
+            with torch.no_grad():
+                folded = Folded(*(part.detach() for part in fold(step, inverse=True) if part is not None))
+                # Some parts are the parameters themselves: keep copies, which no later edit reaches.
+                entry = [tensor.detach().clone() for tensor in tensors], Folded(*(p.clone() for p in folded))
+            self._entries[id(step)] = entry
+        return entry[1]
 
     def __deepcopy__(self, memo: object) -> FoldCache:
         return FoldCache()
@@ -130,8 +130,8 @@ class FoldCache:
         return {"_entries": {}}
 
 
-def _unchanged(held: list[tuple[Tensor, int]], tensors: list[Tensor]) -> bool:
-    return len(held) == len(tensors) and all(
-        old.data_ptr() == new.data_ptr() and old.dtype == new.dtype and version == new._version
-        for (old, version), new in zip(held, tensors, strict=True)
+def _equal(kept: list[Tensor], current: list[Tensor]) -> bool:
+    return len(kept) == len(current) and all(
+        old.dtype == new.dtype and old.device == new.device and torch.equal(old, new)
+        for old, new in zip(kept, current, strict=True)
     )

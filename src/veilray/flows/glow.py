@@ -16,7 +16,7 @@ import torch
 from torch import Tensor, nn
 
 from veilray.flows.base import Flow, Images
-from veilray.flows.engine import FoldCache, decode_step, encode_step, fold
+from veilray.flows.engine import FoldCache, Folded, decode_step, encode_step, fold
 from veilray.flows.latent import Latent
 from veilray.flows.layers import Squeeze, Step, join, leave
 from veilray.flows.quantisation import as_tensor, bin_centres, dequantise, integer_dtype, to_integers
@@ -175,9 +175,10 @@ class Glow(Flow):
         """
         tensor = as_tensor(images, self.config.shape, self.config.bits)
         parts: list[list[Tensor]] = [[] for _ in self.config.latent_shapes]
+        folded = self._folded()
         for chunk in torch.split(tensor, self._chunk()):
             x = bin_centres(chunk.to(self.device), self.config.bits, self.dtype)
-            for collected, part in zip(parts, self._encode(x, ladj=False)[0], strict=True):
+            for collected, part in zip(parts, self._encode(x, ladj=False, folded=folded)[0], strict=True):
                 collected.append(part)
         if not len(tensor):
             return Latent.from_flat(
@@ -199,9 +200,9 @@ class Glow(Flow):
         """
         if latent.shapes != self.config.latent_shapes:
             raise ValueError(f"latent shapes must be {self.config.latent_shapes}, got {latent.shapes}")
-        size = self._chunk()
+        size, folded = self._chunk(), self._folded()
         images = [
-            to_integers(self._decode(latent[start : start + size]), self.config.bits)
+            to_integers(self._decode(latent[start : start + size], folded), self.config.bits)
             for start in range(0, len(latent), size)
         ]
         if not images:
@@ -253,15 +254,22 @@ class Glow(Flow):
     def _chunk(self) -> int:
         return max(1, CHUNK_PIXELS // self.config.size**2)
 
-    def _encode(self, x: Tensor, *, ladj: bool) -> tuple[list[Tensor], Tensor]:
+    def _folded(self, *, inverse: bool = True) -> list[list[Folded]]:
+        """Fold every step: kept from before where autograd is off, differentiably where it is on."""
+        if torch.is_grad_enabled():
+            return [[fold(step, inverse=inverse) for step in level] for level in self._steps()]
+        return [[self._cache.get(step) for step in level] for level in self._steps()]
+
+    def _encode(
+        self, x: Tensor, *, ladj: bool, folded: list[list[Folded]] | None = None
+    ) -> tuple[list[Tensor], Tensor]:
+        folded = folded or self._folded(inverse=False)
         total = x.new_zeros(len(x))
         parts: list[Tensor] = []
-        learning = torch.is_grad_enabled()
-        for index, level in enumerate(self._steps()):
+        for index, (level, steps) in enumerate(zip(folded, self._steps(), strict=True)):
             x = self.squeeze(x)
-            for step in level:
-                folded = fold(step) if learning else self._cache.get(step)
-                x, change = encode_step(folded, x, step.coupling.kept, ladj=ladj)
+            for matrices, step in zip(level, steps, strict=True):
+                x, change = encode_step(matrices, x, step.coupling.kept, ladj=ladj)
                 if change is not None:
                     total = total + change
             if index < self.config.levels - 1:
@@ -269,16 +277,15 @@ class Glow(Flow):
                 parts.append(out)
         return [*parts, x], total
 
-    def _decode(self, latent: Latent) -> Tensor:
+    def _decode(self, latent: Latent, folded: list[list[Folded]] | None = None) -> Tensor:
+        folded = folded or self._folded()
         parts = [part.to(self.device, self.dtype) for part in latent.levels]
         x = parts.pop()
-        learning = torch.is_grad_enabled()
-        for index, level in enumerate(reversed(self._steps())):
+        for index, (level, steps) in enumerate(zip(reversed(folded), reversed(self._steps()), strict=True)):
             if index:
                 x = join(x, parts.pop())
             x = x.contiguous(memory_format=torch.channels_last)
-            for step in reversed(level):
-                folded = fold(step, inverse=True) if learning else self._cache.get(step)
-                x = decode_step(folded, x, step.coupling.kept)
+            for matrices, step in zip(reversed(level), reversed(steps), strict=True):
+                x = decode_step(matrices, x, step.coupling.kept)
             x = self.squeeze.inverse(x)
         return x

@@ -392,10 +392,13 @@ class _Trainer:
         for group, tensors in (("average", self.average), ("best", self.best)):
             _copy(tensors, [groups[group][name].to(self.flow.device) for name in self.names])
         for name, weight in zip(self.names, self.weights, strict=True):
+            # The fused optimiser walks through memory, so its moments must lie in memory as the weight does.
             self.optimiser.state[weight] = {
-                key: groups["optimiser"][f"{name}/{key}"].to(weight.device)
-                for key in ("step", "exp_avg", "exp_avg_sq")
-                if f"{name}/{key}" in groups["optimiser"]
+                "step": groups["optimiser"][f"{name}/step"],
+                **{
+                    key: torch.empty_like(weight).detach().copy_(groups["optimiser"][f"{name}/{key}"])
+                    for key in ("exp_avg", "exp_avg_sq")
+                },
             }
 
 

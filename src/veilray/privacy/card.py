@@ -14,6 +14,10 @@ __all__ = ["CardEntry", "card_entries", "card_text"]
 _MECHANISM_WORDS = {
     "laplace": "Laplace noise on every latent coordinate, drawn on an integer grid",
     "gaussian": "Gaussian noise on every latent coordinate, drawn on an integer grid",
+    "directional": "a random direction that leans towards the latent's own (PrivUnit), by fixed-length rejection",
+    "codebook": "a random word of a public code book, more often one close to the latent",
+    "selection": "one of a public list of candidates, more often one close to the image",
+    "randomised_response": "the true category with a stated probability, otherwise another one",
 }
 
 

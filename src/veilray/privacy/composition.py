@@ -24,7 +24,7 @@ from collections.abc import Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 from functools import cache
-from typing import TypeVar
+from typing import NoReturn, TypeVar
 
 from dp_accounting.pld import privacy_loss_distribution as pld
 
@@ -42,8 +42,8 @@ __all__ = [
     "delta_of_gdp",
     "epsilon_of_gdp",
     "epsilon_of_zcdp",
-    "event_of",
-    "gdp_square",
+    "events_of",
+    "gdp_squared",
     "reported_epsilon",
     "total",
     "total_in_gdp",
@@ -83,31 +83,25 @@ class Laplace:
 
 @dataclass(frozen=True, kw_only=True)
 class Gaussian:
-    """A Gaussian release: L2 sensitivity (twice the radius) and standard deviation, both exact, and its stated claim.
+    """A Gaussian release: mu^2, the squared quotient of L2 sensitivity and standard deviation, and its stated claim.
 
-    `epsilon` and `delta` are one reading of it, as stated when it was calibrated; mu = sensitivity / deviation is the
-    whole truth. A claim that the mu does not support is refused.
+    For a ball of radius R and deviation sigma mu^2 is 4 R^2 / sigma^2; for a box [-c, c]^d it is 4 c^2 d / sigma^2. The
+    square is exact where mu is not. `epsilon` and `delta` are one reading of it, as stated when it was calibrated; mu
+    is the whole truth. A claim that the mu does not support is refused.
     """
 
-    sensitivity: Fraction
-    deviation: Fraction
+    mu_squared: Fraction
     epsilon: Fraction
     delta: Fraction
     count: int = 1
 
     def __post_init__(self) -> None:
-        _check(self.count, sensitivity=self.sensitivity, deviation=self.deviation)
-        _check(self.count, epsilon=self.epsilon, delta=self.delta)
-        if delta_of_gdp(self.mu_square, self.epsilon) > self.delta:
+        _check(self.count, mu_squared=self.mu_squared, epsilon=self.epsilon, delta=self.delta)
+        if delta_of_gdp(self.mu_squared, self.epsilon) > self.delta:
             raise ValueError(
                 f"delta must be at least what the deviation gives at epsilon {float(self.epsilon):g}, got "
                 f"{float(self.delta):g}: the deviation is too small for this claim"
             )
-
-    @property
-    def mu_square(self) -> Fraction:
-        """mu^2 of one release."""
-        return (self.sensitivity / self.deviation) ** 2
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -134,15 +128,23 @@ class Total:
     delta: Fraction
 
 
-def event_of(guarantee: Guarantee) -> Event:
-    """The event of one image released under `guarantee`, its randomised conditions included.
+def events_of(guarantee: Guarantee) -> tuple[Event, ...]:
+    """The events of one image released under `guarantee`: the image, and its randomised conditions if it has any.
 
-    From the claim alone the event is `Pure` or `Approximate`. Where the Gaussian total is wanted, build `Gaussian` from
-    the mechanism's exact sensitivity and deviation instead.
+    A guarantee of the gaussian mechanism states an exact `mu_squared` and becomes `Gaussian`; any other is `Pure`, or
+    `Approximate` where it has a delta.
     """
-    if guarantee.image_delta == 0:
-        return Pure(epsilon=guarantee.total_image_epsilon)
-    return Approximate(epsilon=guarantee.total_image_epsilon, delta=guarantee.image_delta)
+    epsilon, delta = guarantee.image_epsilon, guarantee.image_delta
+    image: Event
+    if delta == 0:
+        image = Pure(epsilon=epsilon)
+    elif guarantee.mechanism == "gaussian" and "mu_squared" in guarantee.parameters:
+        mu_squared = exact(guarantee.parameters["mu_squared"], "mu_squared")
+        image = Gaussian(mu_squared=mu_squared, epsilon=epsilon, delta=delta)
+    else:
+        image = Approximate(epsilon=epsilon, delta=delta)
+    conditions = guarantee.conditions_epsilon
+    return (image, Pure(epsilon=conditions)) if conditions else (image,)
 
 
 def total(events: Iterable[Event]) -> Total:
@@ -159,7 +161,7 @@ def total(events: Iterable[Event]) -> Total:
     return Total(epsilon, min(delta, Fraction(1)))
 
 
-def gdp_square(events: Iterable[Event]) -> Fraction:
+def gdp_squared(events: Iterable[Event]) -> Fraction:
     """mu^2 of the list: exact for Gaussian releases, rounded up by less than 10^-40 for pure ones.
 
     Raises:
@@ -168,7 +170,7 @@ def gdp_square(events: Iterable[Event]) -> Fraction:
     square = Fraction(0)
     for event in events:
         if isinstance(event, Gaussian):
-            square += event.count * event.mu_square
+            square += event.count * event.mu_squared
         elif isinstance(event, Pure | Laplace):
             square += event.count * _pure_mu(event.epsilon) ** 2
         else:
@@ -178,11 +180,11 @@ def gdp_square(events: Iterable[Event]) -> Fraction:
 
 def zcdp(events: Iterable[Event]) -> Fraction:
     """rho of the list, exact: Delta^2 / (2 sigma^2) for Gaussian (2 R^2 / sigma^2 for a ball of radius R), eps^2 / 2
-    for pure releases. Raises ValueError as `gdp_square`."""
+    for pure releases. Raises ValueError as `gdp_squared`."""
     rho = Fraction(0)
     for event in events:
         if isinstance(event, Gaussian):
-            rho += event.count * event.mu_square / 2
+            rho += event.count * event.mu_squared / 2
         elif isinstance(event, Pure | Laplace):
             rho += event.count * event.epsilon**2 / 2
         else:
@@ -198,39 +200,39 @@ def epsilon_of_zcdp(rho: Fraction, delta: ExactLike) -> Fraction:
     return rho + widen(2 * point.sqrt(_mp(rho) * point.log(1 / _mp(chance))))[1]
 
 
-def delta_of_gdp(mu_square: Fraction, epsilon: Fraction) -> Fraction:
+def delta_of_gdp(mu_squared: Fraction, epsilon: Fraction) -> Fraction:
     """The smallest delta of a mu-GDP list at `epsilon`, rounded up:
     Phi(mu/2 - eps/mu) - e^eps Phi(-mu/2 - eps/mu) (Balle and Wang 2018)."""
-    if mu_square < 0 or epsilon < 0:
-        raise ValueError(f"mu^2 and epsilon must not be negative, got {mu_square} and {epsilon}")
-    if mu_square == 0:
+    if mu_squared < 0 or epsilon < 0:
+        raise ValueError(f"mu^2 and epsilon must not be negative, got {mu_squared} and {epsilon}")
+    if mu_squared == 0:
         return Fraction(0)
-    mu, eps = point.sqrt(_mp(mu_square)), _mp(epsilon)
+    mu, eps = point.sqrt(_mp(mu_squared)), _mp(epsilon)
     first = point.ncdf(mu / 2 - eps / mu)
     second = point.exp(eps) * point.ncdf(-mu / 2 - eps / mu)
     # The two terms are computed to 80 digits and may cancel, so the slack is taken from the terms, not the difference.
     return max(widen(first)[1] - widen(second)[0], Fraction(0))
 
 
-def epsilon_of_gdp(mu_square: Fraction, delta: ExactLike) -> Fraction:
+def epsilon_of_gdp(mu_squared: Fraction, delta: ExactLike) -> Fraction:
     """The smallest epsilon at `delta` of a mu-GDP list, rounded up by less than 2^-40: bisection of `delta_of_gdp`,
     which falls in epsilon."""
     chance = _delta(delta)
-    if delta_of_gdp(mu_square, Fraction(0)) <= chance:
+    if delta_of_gdp(mu_squared, Fraction(0)) <= chance:
         return Fraction(0)
     low, high = Fraction(0), Fraction(1)
-    while delta_of_gdp(mu_square, high) > chance:
+    while delta_of_gdp(mu_squared, high) > chance:
         low, high = high, 2 * high
     while high - low > Fraction(1, 2**41):
         middle = (low + high) / 2
-        low, high = (middle, high) if delta_of_gdp(mu_square, middle) > chance else (low, middle)
+        low, high = (middle, high) if delta_of_gdp(mu_squared, middle) > chance else (low, middle)
     return high
 
 
 def total_in_gdp(events: Iterable[Event], delta: ExactLike) -> Total:
     """The (epsilon, delta) reading of a list in Gaussian differential privacy, rounded up."""
     chance = _delta(delta)
-    return Total(epsilon_of_gdp(gdp_square(events), chance), chance)
+    return Total(epsilon_of_gdp(gdp_squared(events), chance), chance)
 
 
 def worst_patient(patients: Mapping[Subject, Sequence[Event]]) -> tuple[Subject | None, Total]:
@@ -268,7 +270,7 @@ def reported_epsilon(events: Sequence[Event], delta: ExactLike, *, grid: float =
 
 def _loss(event: Event, grid: float) -> pld.PrivacyLossDistribution:
     if isinstance(event, Gaussian):
-        ratio = math.nextafter(float(event.deviation / event.sensitivity), 0.0)
+        ratio = math.nextafter(1 / math.nextafter(math.sqrt(event.mu_squared), math.inf), 0.0)
         loss = pld.from_gaussian_mechanism(ratio, value_discretization_interval=grid)
     elif isinstance(event, Laplace):
         ratio = math.nextafter(float(event.scale / event.sensitivity), 0.0)
@@ -322,7 +324,7 @@ def _check(count: int, **numbers: Fraction) -> None:
             raise ValueError(f"{name} must be above 0, got {value}")
 
 
-def _refuse(event: object) -> None:
+def _refuse(event: object) -> NoReturn:
     raise ValueError(
         f"event must be one whose composition here is known, got {type(event).__name__}: "
         "an Approximate release adds in `total` only"

@@ -150,6 +150,8 @@ class Guarantee:
             raise ValueError(f"delta must be below 1, got {max(self.delta, self.image_delta)}")
         if self.unit == "image" and (self.epsilon, self.delta) != (self.image_epsilon, self.image_delta):
             raise ValueError(f"image_epsilon must equal epsilon for unit image, got {self.image_epsilon}")
+        if self.unit == "element" and self.element_epsilon not in (None, self.epsilon):
+            raise ValueError(f"element_epsilon must equal epsilon for unit element, got {self.element_epsilon}")
         return self
 
     @property
@@ -234,7 +236,7 @@ class Guarantee:
             )
         else:
             lines.append(f"the records on which the network was trained ({training.data}: {training.statement})")
-        if self.releases is None or self.releases.patients is None:
+        if self.releases is not None and self.releases.patients is None:
             lines.append("a patient with several images: no patient key was given, so the claim is about one image")
         lines.append("everything outside the pixels; time, memory and power of the machine")
         lines.append("an attacker who can break AES-256, from which the noise is drawn")

@@ -64,7 +64,9 @@ def test_blocks_add_up_to_the_claim_with_exact_ratios(epsilon: str, dimension: i
     assert claim.pure and claim.image_epsilon == Claim.of(epsilon).epsilon and claim.bound.kind == "index"
 
 
-@pytest.mark.parametrize(("epsilon", "dimension"), [("1", 8), ("8", 8), ("4", 64), ("64", 64), ("8", 1024), ("64", 1024)])
+@pytest.mark.parametrize(
+    ("epsilon", "dimension"), [("1", 8), ("8", 8), ("4", 64), ("64", 64), ("8", 1024), ("64", 1024)]
+)
 def test_correlation_with_a_normal_source_is_the_theorys(epsilon: str, dimension: int) -> None:
     mechanism = calibrated(epsilon, dimension)
     rows = 20_000 if dimension == 8 else 4000 if dimension == 64 else 600
@@ -89,7 +91,8 @@ def test_the_winning_event_certifies_nine_tenths_and_never_more(
     won = mechanism.words_of(np.arange(4)[:, None])
     top = mechanism.log_likelihood(won, row[None]) > np.log(1 / 4)
     hits, others = (
-        int(top[mechanism.randomise_index(repeated(sign * row, trials), SystemEntropy())[:, 0]].sum()) for sign in (1, -1)
+        int(top[mechanism.randomise_index(repeated(sign * row, trials), SystemEntropy())[:, 0]].sum())
+        for sign in (1, -1)
     )
     assert certified(hits, others, trials) >= 0.9 * float(epsilon)
     assert certified(hits, others, trials, never) <= float(epsilon)

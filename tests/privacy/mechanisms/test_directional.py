@@ -40,7 +40,7 @@ def test_it_is_registered() -> None:
     assert MECHANISMS["directional"] is Directional
 
 
-# --- the law ---------------------------------------------------------------------------------------------------------
+# --- the law ---
 
 
 @pytest.mark.parametrize("unit", [[1.0, 0, 0, 0], [0.5, -0.5, 0.5, -0.5]], ids=["axis", "dense"])
@@ -97,7 +97,7 @@ def test_correlation_with_a_normal_source_is_the_theorys(form: str, epsilon: str
     assert measured == pytest.approx(mechanism.expected_correlation(), abs=allowed)
 
 
-# --- structure: what could tell -----------------------------------------------------------------------------------------
+# --- structure: what could tell ---
 
 
 @pytest.mark.parametrize("dimension", [8, 3000])
@@ -187,12 +187,10 @@ def test_length_has_no_influence_on_the_release(scale: float) -> None:
 def test_rows_that_were_not_bounded_are_bounded_before_the_draw() -> None:
     mechanism = calibrated("2", 4)
     row = np.array([[3.0, 4.0, 0, 0]])
-    assert np.array_equal(
-        mechanism.randomise(1000 * row, SeededEntropy(1)), mechanism.release(row, SeededEntropy(1))
-    )
+    assert np.array_equal(mechanism.randomise(1000 * row, SeededEntropy(1)), mechanism.release(row, SeededEntropy(1)))
 
 
-# --- audit --------------------------------------------------------------------------------------------------------------
+# --- audit ---
 
 
 @pytest.mark.parametrize("form", FORMS)
@@ -281,7 +279,7 @@ def test_an_open_loop_shows_in_the_bytes_drawn(counting: type[Any]) -> None:
         assert (len(counts) > 1) == shows
 
 
-# --- likelihood, prior, claim ----------------------------------------------------------------------------------------------
+# --- likelihood, prior, claim ---
 
 
 @pytest.mark.parametrize("form", FORMS)

@@ -54,9 +54,7 @@ def test_own_two_categories_certify_nine_tenths_and_never_more(
     epsilon: str, certified: Callable[..., float], never: float
 ) -> None:
     trials = 1_000_000
-    hits, others = (
-        int((respond(np.full(trials, true), 4, epsilon, SystemEntropy()) == 0).sum()) for true in (0, 1)
-    )
+    hits, others = (int((respond(np.full(trials, true), 4, epsilon, SystemEntropy()) == 0).sum()) for true in (0, 1))
     assert certified(hits, others, trials) >= 0.9 * float(epsilon)
     assert certified(hits, others, trials, never) <= float(epsilon)
 
@@ -96,7 +94,7 @@ def test_the_posterior_is_bayes_rule() -> None:
         assert table[report] == pytest.approx(found, abs=0.01)
 
 
-# --- as a mechanism for table cells -------------------------------------------------------------------------------------
+# --- as a mechanism for table cells ---
 
 
 def test_cells_keep_their_own_levels() -> None:
@@ -115,7 +113,9 @@ def test_likelihoods_are_exact_probabilities_over_all_records() -> None:
     everything = np.array([[a, b] for a in (0, 1) for b in (4, 8, 9)], dtype=float)
     for row in everything:
         assert np.exp(mechanism.log_likelihood(everything, row[None])).sum() == pytest.approx(1)
-    spread = mechanism.log_likelihood(everything, everything[:1]) - mechanism.log_likelihood(everything, everything[-1:])
+    spread = mechanism.log_likelihood(everything, everything[:1]) - mechanism.log_likelihood(
+        everything, everything[-1:]
+    )
     assert np.abs(spread).max() == pytest.approx(2)
 
 

@@ -20,10 +20,14 @@ def true_quantile(tail: Fraction) -> float:
     with mp.workdps(40):
         goal = mp.mpf(tail.numerator) / tail.denominator
         start = -float(ndtri(float(tail)))
-        return float(mp.findroot(lambda x: mp.erfc(x / mp.sqrt(2)) / 2 - goal, start)) if tail != Fraction(1, 2) else 0.0
+        return (
+            float(mp.findroot(lambda x: mp.erfc(x / mp.sqrt(2)) / 2 - goal, start)) if tail != Fraction(1, 2) else 0.0
+        )
 
 
-@given(magnitude=st.one_of(st.integers(2**24, 2**63 - 2), st.integers(24, 62).map(lambda e: 2**e)), negative=st.booleans())
+@given(
+    magnitude=st.one_of(st.integers(2**24, 2**63 - 2), st.integers(24, 62).map(lambda e: 2**e)), negative=st.booleans()
+)
 @example(magnitude=2**24, negative=False)
 @example(magnitude=2**63 - 2, negative=True)
 def test_a_sample_is_within_the_coupling_distance_at_both_ends_of_its_word(magnitude: int, negative: bool) -> None:

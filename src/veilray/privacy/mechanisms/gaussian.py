@@ -1,10 +1,10 @@
 """The Gaussian mechanism on the grid: (epsilon, delta), for an L2 ball or a box.
 
 A bounded row is integers q; the release is rint(q + s G) with an exact, continuous Gaussian G
-(`samplers.rounded_gaussian`): a post-processing of the continuous mechanism, so that its analysis holds word for word.
-Two rows at the L2 sensitivity Delta are told apart as N(0, 1) and N(mu, 1), mu = Delta / s; s is the least that the analytic calibration
-(`calibration`) proves for the claim. zCDP rho = mu^2 / 2 (Bun and Steinke 2016); GDP mu (Dong, Roth and Su 2022): mu
-composes by squares, so this is the mechanism for many images of one patient.
+(`samplers.rounded_gaussian`): a post-processing of the continuous mechanism, so that its analysis holds word for
+word. Two rows at the L2 sensitivity Delta are told apart as N(0, 1) and N(mu, 1), mu = Delta / s; s is the least that
+the analytic calibration (`calibration`) proves for the claim. zCDP rho = mu^2 / 2 (Bun and Steinke 2016); GDP mu (Dong,
+Roth and Su 2022): mu composes by squares, so this is the mechanism for many images of one patient.
 
 * L2 ball, unit `image`: the default, R = sqrt d.
 * Box, unit `image`: Delta = 2 C sqrt d.

@@ -5,10 +5,9 @@ With Q the upper tail of the normal law and erfcx(x) = exp(x^2) erfc(x), for y >
     S(y) = Pr[Y > y] = Q(y) + A/2 - C/2,
     A = exp(1/(2b^2) - y/b) Phi(y - 1/b),    C = exp(1/(2b^2) + y/b) Q(y + 1/b),
 
-which follows from splitting Pr[L > y - X] at X = y and completing the square. C is exp(-y^2/2) erfcx((y + 1/b)/sqrt2)/2.
- Written naively its factors are
-exp(+500,000) times exp(-500,000) at b = 1e-3; here every factor is either a scaled erfcx or a logarithm, so the map is
-finite for b from 1e-3 to 1e7 and |y| up to 1e9, and beyond.
+which follows from splitting Pr[L > y - X] at X = y and completing the square; C = exp(-y^2/2) erfcx(x) / 2 at
+x = (y + 1/b) / sqrt 2. Written naively the factors are exp(+500,000) times exp(-500,000) at b = 1e-3; here every factor
+is either a scaled erfcx or a logarithm, so the map is finite for b from 1e-3 to 1e7 and |y| up to 1e9, and beyond.
 """
 
 from __future__ import annotations

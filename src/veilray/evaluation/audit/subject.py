@@ -1,0 +1,129 @@
+"""What is audited: anything that turns rows into released rows, with its claim and its worst pairs of inputs.
+
+A registered mechanism becomes a subject by `subject_of`. The same form holds a whole pipeline, a release read back
+from its quantised file, and every broken build of the gallery: the tests never ask what is inside.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+from fractions import Fraction
+from typing import Any
+
+import numpy as np
+
+from veilray.evaluation.audit.confidence import Limit
+from veilray.evaluation.audit.pairs import Pair, latent_pairs, level_pairs, unusual_rows
+from veilray.privacy import MECHANISMS, Claim, Entropy, Guarantee, Mechanism
+from veilray.privacy.calibration import gaussian_mu
+from veilray.privacy.mechanisms.base import Floats
+from veilray.privacy.samplers.normal import normals
+from veilray.privacy.entropy import SeededEntropy
+
+__all__ = ["LogRatio", "Subject", "calibrated", "subject_of"]
+
+LogRatio = Callable[[Floats, Floats, Floats], Floats]
+"""log Pr[released | first] - log Pr[released | second] for `(n, d)`, `(1, d)`, `(1, d)`: `(n,)` nats, as claimed."""
+
+_CANDIDATES = 64
+"""Size of the public candidate list of an audited selection."""
+
+
+@dataclass(frozen=True)
+class Subject:
+    """Something that claims to be private.
+
+    Attributes:
+        name: what stands in the report.
+        dimension: elements of an input row.
+        release: `(n, d)` latent rows and an entropy to `(n, e)` float64 released rows; bounds the rows itself.
+        limit: the claim for two records that differ in anything.
+        pairs: the pairs of inputs to be told apart, each with its own limit.
+        unusual: `(m, d)` rows that must be released like any other: zero, non-finite, far outside the clip.
+        log_ratio: the *claimed* log likelihood ratio, the best statistic for an honest mechanism; None where unknown.
+        element: the claim for one element, for mechanisms that bound and randomise each element by itself.
+        record: records that are drawn in one call (None: as many as are needed); for mechanisms that look at the batch.
+        density: the noise has a density in every direction: its covariance has full rank.
+    """
+
+    name: str
+    dimension: int
+    release: Callable[[Floats, Entropy], Floats]
+    limit: Limit
+    pairs: tuple[Pair, ...]
+    unusual: Floats
+    log_ratio: LogRatio | None = None
+    element: Limit | None = None
+    record: int | None = None
+    density: bool = False
+
+    def draw(self, rows: Floats, entropy: Entropy) -> Floats:
+        """Release `(n, d)` rows, in calls of `record` rows where the subject asks for that."""
+        if self.record is None:
+            return np.asarray(self.release(rows, entropy), dtype=np.float64)
+        parts = [self.release(rows[at : at + self.record], entropy) for at in range(0, len(rows), self.record)]
+        return np.concatenate(parts).astype(np.float64)
+
+
+def subject_of(mechanism: Mechanism) -> Subject:
+    """A calibrated mechanism as a subject: claim from its guarantee, statistic from its `log_likelihood`."""
+    d = mechanism.dimension
+    guarantee = mechanism.guarantee(d)
+    limit, element = _limits(guarantee)
+    if mechanism.name == "randomised_response":
+        levels = np.array([column[:2] for column in mechanism.levels], dtype=np.float64)  # type: ignore[attr-defined]
+        pairs = level_pairs(levels, limit, element or limit)
+        element = None  # its cells hold levels, not numbers that differences and sums are about
+    else:
+        pairs = latent_pairs(d, limit, element)
+    return Subject(
+        name=mechanism.name,
+        dimension=d,
+        release=mechanism.release,
+        limit=limit,
+        pairs=pairs,
+        unusual=unusual_rows(d),
+        log_ratio=lambda y, a, b: mechanism.log_likelihood(y, a) - mechanism.log_likelihood(y, b),
+        element=element,
+        density=guarantee.bound.kind not in ("index", "none"),
+    )
+
+
+def calibrated(name: str, claim: Claim, dimension: int) -> Mechanism:
+    """A registered mechanism with the public options that an audit gives it.
+
+    Raises:
+        ValueError: for an unknown name or a claim that the mechanism cannot keep.
+    """
+    return MECHANISMS[name].calibrate(claim, dimension, **_options(name, dimension))
+
+
+def _options(name: str, dimension: int) -> dict[str, Any]:
+    """What a mechanism cannot do without: the one table of special cases."""
+    if name == "selection":
+        words = SeededEntropy("audit candidates").words((_CANDIDATES, dimension), np.uint64)
+        return {"candidates": normals(words)}
+    if name == "randomised_response":
+        return {"levels": 2, "outside": 0}
+    return {}
+
+
+def _limits(guarantee: Guarantee) -> tuple[Limit, Limit | None]:
+    """The claim for a whole record and, for a box, for one element of it."""
+    box = guarantee.bound.kind == "box"
+    if guarantee.mechanism == "gaussian":
+        mu = float(gaussian_mu(guarantee.epsilon, guarantee.delta))
+        root = math.sqrt(guarantee.dimension)
+        if guarantee.unit == "element":
+            return Limit("mu", mu * root), Limit("mu", mu)
+        return Limit("mu", mu), Limit("mu", mu / root) if box else None
+    delta = float(guarantee.image_delta)
+    cells = box or guarantee.bound.kind == "none"
+    element = guarantee.element_epsilon if cells else None
+    return _epsilon(guarantee.image_epsilon, delta), None if element is None else _epsilon(element, delta)
+
+
+def _epsilon(value: Fraction, delta: float) -> Limit:
+    return Limit("epsilon", float(value), delta)

@@ -1,0 +1,60 @@
+"""Exact numbers are read exactly, written exactly, and shown rounded up."""
+
+from __future__ import annotations
+
+from decimal import Decimal
+from fractions import Fraction
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from veilray.privacy.exact import decimal_text, exact
+
+FRACTIONS = st.fractions(min_value=0, max_value=10**9)
+
+
+@pytest.mark.parametrize(
+    ("given_value", "expected"),
+    [("0.1", Fraction(1, 10)), ("1/3", Fraction(1, 3)), (4, Fraction(4)), (Decimal("1e-6"), Fraction(1, 10**6))],
+)
+def test_reads_exactly(given_value, expected):
+    assert exact(given_value) == expected
+
+
+@pytest.mark.parametrize("bad", [0.1, True, "nan", "inf", "-1", "-1/3", "1/0", "one", "1/2/3", "1e999", "9" * 65, ""])
+def test_refuses_what_is_not_an_exact_number(bad):
+    with pytest.raises(ValueError, match="epsilon must"):
+        exact(bad, "epsilon")
+
+
+def test_a_float_is_told_how_to_be_written():
+    with pytest.raises(ValueError, match='write it as a string, "0.1"'):
+        exact(0.1)
+
+
+def test_a_fraction_too_long_to_be_read_back_is_refused():
+    with pytest.raises(ValueError, match="at most 1024 characters"):
+        exact(Fraction(1, 2**2000))
+
+
+@given(FRACTIONS)
+def test_text_of_a_fraction_reads_back(value):
+    assert exact(str(value)) == value
+
+
+@pytest.mark.parametrize("text", ["1e-400", "9.99e400", "0." + "1" * 62, "1." + "3" * 56 + "e-400"])
+def test_every_accepted_decimal_reads_back_as_a_fraction(text):
+    assert exact(str(exact(text))) == exact(text)
+
+
+@given(FRACTIONS)
+def test_decimals_are_never_below_the_fraction(value):
+    shown = Fraction(decimal_text(value).replace(",", ""))
+    assert shown >= value
+    assert shown <= value * Fraction(1001, 1000)
+
+
+def test_decimals_of_tiny_numbers_do_not_vanish():
+    assert decimal_text(Fraction(1, 3 * 10**400)) == "3.334e-401"
+    assert decimal_text(Fraction(0)) == "0"
