@@ -33,7 +33,7 @@ lint: $(INSTALLED)  ## ruff, mypy --strict, import-linter
 	$(BIN)/lint-imports
 
 docs: $(INSTALLED)  ## Build the documentation into site/, without network
-	$(BIN)/mkdocs build --strict --quiet
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet
 
 wheel: $(INSTALLED)  ## Build the wheel, install it in a fresh environment, run the main job with it
 	PYTHON=$(BIN)/python bash scripts/smoke_wheel.sh

@@ -108,9 +108,8 @@ def release(
         rules = condition_rules(policies, levels, collection.refs)
         job = {
             "images": str(Path(images).absolute()),
-            "count": len(collection),
+            "root": None if root is None else str(Path(root).absolute()),
             "weights_sha256": method.card.weights_sha256,
-            "guarantee": drawn_by.guarantee(method.dimension).to_dict(),
             "policies": policies,
             "layout": layout,
             "keep_geometry": keep_geometry,

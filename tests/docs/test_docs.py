@@ -51,16 +51,21 @@ def option_table(command: Any) -> str:
     """Arguments and options of a command as a Markdown table."""
     lines = ["| option | default | meaning |", "|---|---|---|"]
     for parameter in command.params:
-        if parameter.param_type_name == "argument":
-            name, default = parameter.name.upper(), "needed"
-        else:
-            name = ", ".join(parameter.opts)
-            default = "off" if parameter.is_flag else "" if parameter.default in (None, "") else f"`{parameter.default}`"
-            default = "needed" if parameter.required else default
-        repeated = " May be repeated." if getattr(parameter, "multiple", False) else ""
-        text = (parameter.help or "").replace("|", "\\|") + repeated
-        lines.append(f"| `{name}` | {default} | {text} |")
+        argument = parameter.param_type_name == "argument"
+        name = parameter.name.upper() if argument else ", ".join(parameter.opts)
+        text = (parameter.help or "").replace("|", "\\|")
+        if getattr(parameter, "multiple", False):
+            text += " May be repeated."
+        lines.append(f"| `{name}` | {_default(parameter)} | {text} |")
     return "\n".join(lines)
+
+
+def _default(parameter: Any) -> str:
+    if parameter.required:
+        return "needed"
+    if getattr(parameter, "is_flag", False):
+        return "off"
+    return "" if parameter.default in (None, "") else f"`{parameter.default}`"
 
 
 def with_tables(page: str) -> str:
@@ -197,9 +202,7 @@ def test_the_kermany_example_tells_children_apart() -> None:
     from veilray.images import parse_layout
 
     (layout,) = [
-        parse_layout(block)
-        for block in fences(DOCS / "how-to" / "your-own-images.md", "toml")
-        if "kermany" in block
+        parse_layout(block) for block in fences(DOCS / "how-to" / "your-own-images.md", "toml") if "kermany" in block
     ]
     keys = {
         layout.facts(f"train/PNEUMONIA/{name}.jpeg").patient
@@ -225,6 +228,29 @@ def test_the_card_in_the_readme_is_what_the_card_says() -> None:
     )
     shown = fences(REPOSITORY / "README.md", "text")
     assert card_text(guarantee, width=92).strip() in [block.strip() for block in shown]
+
+
+def test_the_figures_in_the_text_follow_from_the_code() -> None:
+    from veilray.privacy import MECHANISMS, Claim, reidentification_ceiling
+    from veilray.privacy.mechanisms.randomised_response import transition_matrix
+
+    dp_glow = (DOCS / "concept" / "dp-glow.md").read_text("utf-8")
+    for epsilon in ("10", "3", "1", "0.01"):
+        (row,) = re.findall(rf"^\| {epsilon} \| ([\d.,]+) \| ([\d.,]+) \|$", dp_glow, re.MULTILINE)
+        for told, dimension in zip(row, (784, 4096), strict=True):
+            claim = Claim.of(epsilon, unit="element")
+            image = MECHANISMS["laplace"].calibrate(claim, dimension).guarantee(dimension).image_epsilon
+            assert Fraction(told.replace(",", "")) == image
+    claim_page = (DOCS / "concept" / "the-claim.md").read_text("utf-8")
+    (odds,) = re.findall(r"^\| right one among 1,000, at most \| (.+) \|$", claim_page, re.MULTILINE)
+    for told, epsilon in zip(odds.split(" | "), (1, 2, 4, 8, 16), strict=True):
+        exact = 100 * reidentification_ceiling(epsilon, 1000)
+        assert exact <= float(told.removesuffix(" %")) <= 1.04 * exact
+    labels = (DOCS / "how-to" / "labels-and-conditions.md").read_text("utf-8")
+    for epsilon in ("1", "2", "4"):
+        (row,) = re.findall(rf"^\| {epsilon} \| (\d+) % \| (\d+) % \|$", labels, re.MULTILINE)
+        for told, levels in zip(row, (2, 10), strict=True):
+            assert abs(100 * transition_matrix(levels, epsilon)[0, 0] - int(told)) <= 0.5
 
 
 def test_the_mechanisms_listed_are_those_registered() -> None:

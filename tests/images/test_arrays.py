@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 
-from veilray.images import FORMATS, Limits, Refused
+from veilray.images import FORMATS, Limits, Unreadable
 
 
 def load(path, limits=None):
@@ -21,7 +21,7 @@ def load(path, limits=None):
 
 
 def reason(path, limits=None):
-    with pytest.raises(Refused) as caught:
+    with pytest.raises(Unreadable) as caught:
         load(path, limits)
     return str(caught.value)
 
@@ -162,7 +162,7 @@ def test_damaged_compressed_rows_are_refused(tmp_path, picture, by_index):
     content = bytearray(path.read_bytes())
     content[6_000:6_100] = bytes(100)
     path.write_bytes(content)
-    with FORMATS["arrays"].open(path, Limits()) as file, pytest.raises(Refused, match="truncated or damaged"):
+    with FORMATS["arrays"].open(path, Limits()) as file, pytest.raises(Unreadable, match="truncated or damaged"):
         file.read(0) if by_index else list(file)
 
 

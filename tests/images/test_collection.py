@@ -16,7 +16,7 @@ from veilray.images import (
     EmptyCollectionError,
     Geometry,
     Limits,
-    Refused,
+    Unreadable,
     fit,
     restore,
     write_image,
@@ -307,7 +307,7 @@ def test_a_closed_collection_reads_nothing(tree):
 def test_a_file_damaged_later_is_refused_without_its_name(tree):
     with Collection.open(tree) as collection:
         (tree / "cats" / "0.png").write_bytes(b"x")
-        with pytest.raises(Refused) as caught:
+        with pytest.raises(Unreadable) as caught:
             collection.read(collection.refs[0], GREY8)
         assert "cats" not in str(caught.value)
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from veilray.images import Refused, layouts, load_layout, parse_layout
+from veilray.images import Unreadable, layouts, load_layout, parse_layout
 
 
 @pytest.mark.parametrize(
@@ -39,7 +39,7 @@ def test_kermany_names(path, patient, group, label, subtype):
     ],
 )
 def test_names_that_are_not_kermanys_are_refused(path):
-    with pytest.raises(Refused, match="no rule of layout kermany matches the path"):
+    with pytest.raises(Unreadable, match="no rule of layout kermany matches the path"):
         load_layout("kermany").facts(path)
 
 
@@ -60,7 +60,7 @@ def test_folders_are_labels_and_patients_are_unknown(path, label, split):
 
 
 def test_a_long_path_is_refused_before_it_is_matched():
-    with pytest.raises(Refused, match="path must be at most 1024 characters"):
+    with pytest.raises(Unreadable, match="path must be at most 1024 characters"):
         load_layout("folders").facts("a" * 1_025)
 
 

@@ -9,7 +9,7 @@ import pytest
 import tifffile
 from PIL import Image, ImageFile
 
-from veilray.images import FORMATS, Limits, Refused
+from veilray.images import FORMATS, Limits, Unreadable
 
 
 def load(path, limits=None):
@@ -18,7 +18,7 @@ def load(path, limits=None):
 
 
 def reason(path, limits=None):
-    with pytest.raises(Refused) as caught:
+    with pytest.raises(Unreadable) as caught:
         load(path, limits)
     assert str(path) not in str(caught.value)
     return str(caught.value)

@@ -25,8 +25,10 @@ def in_child(work):
     read, write = os.pipe()
     child = os.fork()
     if child == 0:
-        os.write(write, work())
-        os._exit(0)
+        try:
+            os.write(write, work())
+        finally:
+            os._exit(0)
     os.close(write)
     with os.fdopen(read, "rb") as pipe:
         found = pipe.read()
@@ -45,7 +47,12 @@ def test_a_child_that_shares_the_stream_would_be_seen(monkeypatch):
     entropy = SystemEntropy()
     entropy.bytes(64)
     cipher = entropy._cipher
-    monkeypatch.setattr(SystemEntropy, "_fresh_enough", lambda self: cipher)
+
+    def stale(self):
+        self._left = REKEY_AFTER
+        return cipher
+
+    monkeypatch.setattr(SystemEntropy, "_fresh_enough", stale)
     assert in_child(lambda: entropy.bytes(64)) == entropy.bytes(64)
 
 

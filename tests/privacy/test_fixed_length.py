@@ -116,3 +116,9 @@ def test_refusals_name_the_cure() -> None:
         fixed_length(Fraction(1), "gaussian", 8, 1)
     with pytest.raises(ValueError, match="at least 2 for sphere"):
         fixed_length(Fraction(1), "sphere", 1)
+
+
+def test_an_epsilon_below_the_samplers_resolution_is_refused() -> None:
+    """The enclosure of q alone is wider than this claim."""
+    with pytest.raises(ValueError, match="resolution of the sampler"):
+        fixed_length(Fraction(1, 10**9), "gaussian", 12288)

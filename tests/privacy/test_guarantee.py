@@ -57,7 +57,7 @@ def guarantees(draw: st.DrawFn) -> Guarantee:
         delta=delta,
         image_epsilon=epsilon if unit == "image" else draw(POSITIVE),
         image_delta=delta if unit == "image" else draw(DELTA),
-        element_epsilon=draw(st.none() | POSITIVE),
+        element_epsilon=draw(st.none() | (st.just(epsilon) if unit == "element" else POSITIVE)),
         bound=draw(BOUNDS),
         dimension=draw(st.integers(1, 10**6)),
         mechanism=draw(WORDS),
@@ -159,7 +159,7 @@ def test_the_worst_patient_pays_for_all_images_and_their_conditions():
 
 
 def test_no_patient_key_means_no_claim_about_patients():
-    guarantee = example()
+    guarantee = example(releases=Releases(images=3))
     assert guarantee.patient_epsilon is None
     assert guarantee.patient_delta is None
     assert any("no patient key" in line for line in guarantee.not_covered())

@@ -23,6 +23,29 @@ def test_the_gaussian_range_holds_the_true_tail_and_is_narrow(k: int, gamma: flo
     assert high / low - 1 < Fraction(1, 10**4)
 
 
+@pytest.mark.parametrize("k", [1, 8, 1024])
+@pytest.mark.parametrize("gamma", [0.0, 0.4, 2.74])
+def test_the_gaussian_range_leaves_room_for_the_coupling_on_both_sides(k: int, gamma: float) -> None:
+    low, high = upper_range("gaussian", k, gamma)
+    moved = math.sqrt(k) * 4.99e-8 * math.exp(-(gamma**2) / 2) / math.sqrt(2 * math.pi)
+    assert float(high) >= ndtr(-gamma) + moved
+    assert float(low) <= ndtr(-gamma) - moved
+
+
+@pytest.mark.parametrize("k", [2, 8, 1024])
+@pytest.mark.parametrize("scaled", [0.0, 0.4, 1.2])
+def test_the_sphere_range_leaves_room_for_the_coupling_on_both_sides(k: int, scaled: float) -> None:
+    gamma = scaled / math.sqrt(k)
+    share = upper_probability("sphere", k, gamma)
+    # To first order: the angle's density at the edge, times |v - n| E[1 / |n|].
+    inverse = math.exp(gammaln((k - 1) / 2) - gammaln(k / 2)) / math.sqrt(2)
+    density = math.exp(gammaln(k / 2) - gammaln((k - 1) / 2)) / math.sqrt(math.pi) * (1 - gamma**2) ** (k / 2 - 1)
+    moved = density * math.sqrt(k) * 4.99e-8 * inverse
+    low, high = upper_range("sphere", k, gamma)
+    assert float(high) >= share + moved
+    assert float(low) <= share - moved
+
+
 @pytest.mark.parametrize("k", [2, 3, 8, 64, 1024])
 @pytest.mark.parametrize("scaled", [0.0, 0.4, 1.2])
 def test_the_sphere_range_holds_the_cap_by_integration_and_is_narrow(k: int, scaled: float) -> None:

@@ -34,6 +34,7 @@ def check(
     """Count, look for trouble, measure the distance from the model's domain. Internal: shows originals' properties."""
     from veilray.api import open_model
     from veilray.flows import keep_freed_memory
+    from veilray.methods import plan_release
     from veilray.privacy import Claim
 
     keep_freed_memory()
@@ -47,11 +48,11 @@ def check(
     with open_images(images, layout, root) as collection:
         told = _counts(collection)
         told["domain"] = _domain(method, collection)
-    if drawn_by is not None:
-        guarantee = drawn_by.guarantee(method.dimension)
+        guarantee = None if drawn_by is None else plan_release(collection, method, drawn_by, ()).guarantee
+    if drawn_by is not None and guarantee is not None:
         told["guarantee"] = guarantee.to_dict()
-        most = told["images_of_the_largest_patient"]
-        told["largest_patient_would_spend"] = None if most is None else str(most * guarantee.total_image_epsilon)
+        spent = guarantee.patient_epsilon
+        told["largest_patient_would_spend"] = None if spent is None else str(spent)
         if preview is not None:
             from veilray.report import preview_sheet
 
@@ -62,8 +63,8 @@ def check(
     else:
         _print(told)
         print_quarantine(collection.quarantine)
-        if drawn_by is not None:
-            print_card(drawn_by.guarantee(method.dimension), title="What would be claimed for each image")
+        if guarantee is not None:
+            print_card(guarantee, title="What would be claimed, before any condition is released")
     return 1 if told["quarantine"] else 0
 
 

@@ -44,7 +44,7 @@ def dp_glow(
         str, typer.Option(help="Rule for patient and label: folders, kermany, or a TOML file.")
     ] = "folders",
     root: Annotated[Path | None, typer.Option(help="Folder that the manifest's paths are relative to.")] = None,
-    resume: Annotated[bool, typer.Option("--resume", help="Continue from the last epoch in MODEL.")] = False,
+    resume: Annotated[bool, typer.Option("--resume", help="Continue from the last checkpoint in MODEL.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print the result as JSON.")] = False,
 ) -> int:
     """Train a Glow by maximum likelihood, for release with noise on its latent."""

@@ -53,7 +53,7 @@ def main() -> None:
         if ended.code == _INTERRUPTED:  # typer turns an interrupt into this code before it reaches us
             _end(_CONTINUE, _INTERRUPTED)
         raise
-    except (ValueError, OSError) as error:
+    except (ValueError, OSError, ImportError) as error:
         if os.environ.get("VEILRAY_DEBUG"):
             raise
         _end(str(error), _WRONG_USE)

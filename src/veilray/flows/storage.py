@@ -53,7 +53,8 @@ def save_flow(flow: Glow, folder: Path | str, card: dict[str, Any]) -> Path:
         if not bool(torch.isfinite(tensor).all()):
             raise ValueError(f"weights must be finite, got {name} with values that are not")
     description = _description(flow)
-    content = save_tensors(tensors, metadata={"format": FORMAT, "flow": _canonical(description)})
+    # One entry only: the library writes several in random order, and equal weights must give equal files.
+    content = save_tensors(tensors, metadata={"flow": _canonical(description)})
     digest = hashlib.sha256(content).hexdigest()
     folder.mkdir(parents=True, exist_ok=True)
     weights = f"weights-{digest[:16]}.safetensors"

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from veilray.images.base import Format, Frame, ImageFile, Limits, Pixels, Refused
+from veilray.images.base import Format, Frame, ImageFile, Limits, Pixels, Unreadable
 from veilray.images.collection import Collection, EmptyCollectionError, Progress, Scan
 from veilray.images.formats import FORMATS
 from veilray.images.geometry import RULE, Geometry, Original, fit, restore
@@ -30,7 +30,7 @@ __all__ = [
     "Pixels",
     "Progress",
     "Quarantined",
-    "Refused",
+    "Unreadable",
     "Scan",
     "encode_png",
     "fit",

@@ -29,7 +29,7 @@ import numpy as np
 from numpy.lib import format as npy
 from numpy.typing import NDArray
 
-from veilray.images.base import DAMAGED, Format, Frame, ImageFile, Limits, Pixels, Refused, check_size, refusal
+from veilray.images.base import DAMAGED, Format, Frame, ImageFile, Limits, Pixels, Unreadable, check_size, refusal
 
 __all__ = ["ArrayFormat"]
 
@@ -57,7 +57,7 @@ class ArrayFormat(Format):
         """Read the headers and the columns, no pixels.
 
         Raises:
-            Refused: the file is damaged, holds pickled objects or another type, or is above the limits.
+            Unreadable: the file is damaged, holds pickled objects or another type, or is above the limits.
         """
         try:
             return ArrayFile(path, limits)
@@ -78,7 +78,7 @@ class ArrayFile(ImageFile):
                 self._archive = stack.enter_context(zipfile.ZipFile(self._file))
                 members = _members(self._archive)
                 if "images" not in members:
-                    raise Refused("an .npz must hold an array named images, got none")
+                    raise Unreadable("an .npz must hold an array named images, got none")
                 info = members["images"]
                 with self._archive.open(info) as stream:
                     header = _read_header(stream)
@@ -90,7 +90,7 @@ class ArrayFile(ImageFile):
             self._row_bytes = math.prod(header.shape[1:]) * header.dtype.itemsize
             self._header = header
             if size != self._start + header.shape[0] * self._row_bytes:
-                raise Refused("images must have as many bytes as their header states, got more or fewer")
+                raise Unreadable("images must have as many bytes as their header states, got more or fewer")
             if self._archive is not None:
                 self._columns = _columns(self._archive, members, header.shape[0])
             stack.pop_all()
@@ -109,7 +109,7 @@ class ArrayFile(ImageFile):
         return Frame(height, width, channels, 8 * self._header.dtype.itemsize, **stated, conditions=conditions)
 
     def read(self, index: int) -> Pixels:
-        """Row `index` as `(h, w, c)` uint8 or uint16; raises Refused when the file is damaged."""
+        """Row `index` as `(h, w, c)` uint8 or uint16; raises Unreadable when the file is damaged."""
         if not 0 <= index < len(self):
             raise ValueError(f"index must be from 0 to {len(self) - 1}, got {index}")
         try:
@@ -134,7 +134,7 @@ class ArrayFile(ImageFile):
                 for _ in range(len(self)):
                     yield self._pixels(_exactly(stream, self._row_bytes))
                 if stream.read(1):
-                    raise Refused("images must have as many bytes as their header states, got more")
+                    raise Unreadable("images must have as many bytes as their header states, got more")
         except _ERRORS as error:
             raise refusal(error) from None
 
@@ -149,7 +149,7 @@ class ArrayFile(ImageFile):
 
     def _pixels(self, row: bytes) -> Pixels:
         if len(row) != self._row_bytes:
-            raise Refused("cannot be decoded: truncated or damaged")
+            raise Unreadable("cannot be decoded: truncated or damaged")
         values = np.frombuffer(row, dtype=self._header.dtype).reshape(self._header.shape[1:])
         if values.ndim == 2:
             values = values[:, :, np.newaxis]
@@ -175,7 +175,7 @@ class ArrayFile(ImageFile):
                 shutil.copyfileobj(stream, spool, _CHUNK)
                 spool.flush()
                 if spool.tell() != needed:
-                    raise Refused("cannot be decoded: truncated or damaged")
+                    raise Unreadable("cannot be decoded: truncated or damaged")
                 stream.close()
                 self._spool = spool
                 stack.pop_all()
@@ -186,16 +186,16 @@ def _members(archive: zipfile.ZipFile) -> dict[str, zipfile.ZipInfo]:
     """The arrays of an archive by name, from its directory alone."""
     entries = archive.infolist()
     if len(entries) > _MOST_MEMBERS:
-        raise Refused(f"an .npz must hold at most {_MOST_MEMBERS} arrays, got more")
+        raise Unreadable(f"an .npz must hold at most {_MOST_MEMBERS} arrays, got more")
     members: dict[str, zipfile.ZipInfo] = {}
     for info in entries:
         if info.flag_bits & 1:
-            raise Refused("an .npz must not be encrypted")
+            raise Unreadable("an .npz must not be encrypted")
         if info.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
-            raise Refused("an .npz must be stored or deflated, got another compression")
+            raise Unreadable("an .npz must be stored or deflated, got another compression")
         name = info.filename.removesuffix(".npy")
         if name == info.filename or name in members:
-            raise Refused("an .npz must hold arrays with distinct names, got another member")
+            raise Unreadable("an .npz must hold arrays with distinct names, got another member")
         members[name] = info
     return members
 
@@ -207,22 +207,22 @@ def _read_header(stream: IO[bytes]) -> Header:
     elif version == (2, 0):
         header = npy.read_array_header_2_0(stream)
     else:
-        raise Refused(f"the array format's version must be 1.0 or 2.0, got {version[0]}.{version[1]}")
+        raise Unreadable(f"the array format's version must be 1.0 or 2.0, got {version[0]}.{version[1]}")
     shape, fortran_order, dtype = header
     if dtype.hasobject:
-        raise Refused("arrays must hold numbers or text, got pickled objects: they are never loaded")
+        raise Unreadable("arrays must hold numbers or text, got pickled objects: they are never loaded")
     return Header(shape, fortran_order, dtype)
 
 
 def _layout_of(header: Header, limits: Limits) -> tuple[int, int, int]:
-    """Rows, columns, channels of each image; Refused when shape, type or size are not taken."""
+    """Rows, columns, channels of each image; Unreadable when shape, type or size are not taken."""
     shape, dtype = header.shape, header.dtype
     if dtype.kind != "u" or dtype.itemsize > 2:
-        raise Refused(f"images must be uint8 or uint16, got {dtype}")
+        raise Unreadable(f"images must be uint8 or uint16, got {dtype}")
     if header.fortran_order and len([axis for axis in shape if axis > 1]) > 1:
-        raise Refused("images must be stored in C order: save numpy.ascontiguousarray(images)")
+        raise Unreadable("images must be stored in C order: save numpy.ascontiguousarray(images)")
     if any(axis < 1 for axis in shape):
-        raise Refused(f"images must have 1 or more along every axis, got shape {shape}")
+        raise Unreadable(f"images must have 1 or more along every axis, got shape {shape}")
     if len(shape) == 3:
         layout = (shape[1], shape[2], 1)
     elif len(shape) == 4 and shape[3] in (1, 3):
@@ -230,12 +230,12 @@ def _layout_of(header: Header, limits: Limits) -> tuple[int, int, int]:
     elif len(shape) == 4 and shape[1] in (1, 3):
         layout = (shape[2], shape[3], shape[1])
     else:
-        raise Refused(f"images must be (n, h, w), (n, h, w, c) or (n, c, h, w) with c 1 or 3, got shape {shape}")
+        raise Unreadable(f"images must be (n, h, w), (n, h, w, c) or (n, c, h, w) with c 1 or 3, got shape {shape}")
     if shape[0] > limits.max_images:
-        raise Refused(f"images must be at most {limits.max_images}, got {shape[0]}")
+        raise Unreadable(f"images must be at most {limits.max_images}, got {shape[0]}")
     check_size(layout[0], layout[1], limits)
     if math.prod(shape) * dtype.itemsize > limits.max_array_bytes:
-        raise Refused(f"images must be at most {limits.max_array_bytes} bytes, got shape {shape}")
+        raise Unreadable(f"images must be at most {limits.max_array_bytes} bytes, got shape {shape}")
     return layout
 
 
@@ -249,13 +249,13 @@ def _columns(archive: zipfile.ZipFile, members: dict[str, zipfile.ZipInfo], coun
             is_column = header.shape in ((count,), (count, 1))
             if not is_column:
                 if name in ("label", "patient", "person", "group", "split"):
-                    raise Refused(f"{name} must have one value per image, got shape {header.shape}")
+                    raise Unreadable(f"{name} must have one value per image, got shape {header.shape}")
                 continue
             if header.dtype.kind not in "biufUS" or header.dtype.itemsize > _MOST_VALUE_BYTES:
-                raise Refused(f"column {name} must hold numbers or short text, got {header.dtype}")
+                raise Unreadable(f"column {name} must hold numbers or short text, got {header.dtype}")
             size = count * header.dtype.itemsize
             if size > _MOST_COLUMN_BYTES:
-                raise Refused(f"column {name} must be at most {_MOST_COLUMN_BYTES} bytes, got {size}")
+                raise Unreadable(f"column {name} must be at most {_MOST_COLUMN_BYTES} bytes, got {size}")
             content = _exactly(stream, size)
             columns[name] = _texts(np.frombuffer(content, dtype=header.dtype))
     return columns
@@ -274,5 +274,5 @@ def _texts(values: NDArray[Any]) -> list[str | None]:
 def _exactly(stream: IO[bytes], size: int) -> bytes:
     content = stream.read(size)
     if len(content) != size:
-        raise Refused("cannot be decoded: truncated or damaged")
+        raise Unreadable("cannot be decoded: truncated or damaged")
     return content

@@ -28,7 +28,7 @@ __all__ = [
     "ImageFile",
     "Limits",
     "Pixels",
-    "Refused",
+    "Unreadable",
     "check_size",
     "refusal",
 ]
@@ -46,7 +46,7 @@ LONGEST_SIDE = 65_535
 """Rows or columns of one image: JPEG's own limit, and what keeps resampling exact."""
 
 
-class Refused(ValueError):
+class Unreadable(ValueError):
     """A file is refused by a format rule. The message is the reason: no path and no pixel-derived number in it."""
 
 
@@ -85,11 +85,11 @@ class Limits:
 def check_size(height: int, width: int, limits: Limits) -> None:
     """Refuse rows and columns that are none, or above the limits."""
     if height < 1 or width < 1:
-        raise Refused("rows and columns must be 1 or more, got none")
+        raise Unreadable("rows and columns must be 1 or more, got none")
     if height * width > limits.max_pixels:
-        raise Refused(f"rows x columns must be at most {limits.max_pixels}, got {height} x {width}")
+        raise Unreadable(f"rows x columns must be at most {limits.max_pixels}, got {height} x {width}")
     if max(height, width) > LONGEST_SIDE:
-        raise Refused(f"rows and columns must be at most {LONGEST_SIDE} each, got {height} x {width}")
+        raise Unreadable(f"rows and columns must be at most {LONGEST_SIDE} each, got {height} x {width}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -134,7 +134,7 @@ class ImageFile(ABC):
 
     @abstractmethod
     def read(self, index: int) -> Pixels:
-        """Decode image `index` to `(h, w, c)` uint8 or uint16; raises Refused when it cannot be decoded."""
+        """Decode image `index` to `(h, w, c)` uint8 or uint16; raises Unreadable when it cannot be decoded."""
 
     def __iter__(self) -> Iterator[Pixels]:
         """Decode all images in order, each `(h, w, c)`, holding one at a time."""
@@ -162,7 +162,7 @@ class Format(ABC):
 
     @abstractmethod
     def open(self, path: Path, limits: Limits) -> ImageFile:
-        """Read the headers of a file; raises Refused with a reason when a format rule does not take it."""
+        """Read the headers of a file; raises Unreadable with a reason when a format rule does not take it."""
 
 
 DAMAGED = (
@@ -195,16 +195,16 @@ _FILE_FAULTS = {
 }
 
 
-def refusal(error: BaseException) -> Refused:
+def refusal(error: BaseException) -> Unreadable:
     """Turn what a decoder raised into a fixed reason.
 
     The decoder's own text is dropped: it may count bytes or name values that depend on the pixels. A fault of this
     machine (disk full, too many open files) is not the file's and is raised again.
     """
-    if isinstance(error, Refused):
+    if isinstance(error, Unreadable):
         return error
     if isinstance(error, OSError) and error.errno is not None:
         if error.errno not in _FILE_FAULTS:
             raise error
-        return Refused(f"cannot be read: {_FILE_FAULTS[error.errno]}")
-    return Refused("cannot be decoded: truncated or damaged")
+        return Unreadable(f"cannot be read: {_FILE_FAULTS[error.errno]}")
+    return Unreadable("cannot be decoded: truncated or damaged")

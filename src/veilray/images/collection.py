@@ -14,7 +14,7 @@ from typing import Any, Self
 import numpy as np
 from numpy.typing import NDArray
 
-from veilray.images.base import Limits, Pixels, Refused
+from veilray.images.base import Limits, Pixels, Unreadable
 from veilray.images.geometry import Geometry, fit
 from veilray.images.layout import Layout, load_layout
 from veilray.images.refs import ImageRef, numbered, refs_of
@@ -116,7 +116,7 @@ class Collection:
                 try:
                     shelf.place(entry.name, entry.path)
                     refs.extend(refs_of(entry, shelf.take(entry.name)))
-                except Refused as error:
+                except Unreadable as error:
                     quarantine.append(Quarantined(entry.name, str(error)))
                 finally:
                     shelf.put_back(entry.name)
@@ -194,7 +194,7 @@ class Collection:
                     done += 1
                     if progress is not None:
                         progress(done, total)
-            except Refused as error:
+            except Unreadable as error:
                 damaged.add(source)
                 self.quarantine.append(Quarantined(source, str(error)))
             finally:
@@ -231,11 +231,11 @@ class Collection:
         return self.subset(lambda ref: ref.index not in surplus)
 
     def read(self, ref: ImageRef, geometry: Geometry) -> Pixels:
-        """One image as the model sees it: `(c, h, w)` uint8 or uint16; raises Refused when it no longer decodes."""
+        """One image as the model sees it: `(c, h, w)` uint8 or uint16; raises Unreadable when it no longer decodes."""
         return fit(self._shelf.take(ref.source).read(ref.frame), geometry)
 
     def read_original(self, ref: ImageRef) -> Pixels:
-        """One image as its source has it: `(c, h, w)` uint8 or uint16; raises Refused when it no longer decodes."""
+        """One image as its source has it: `(c, h, w)` uint8 or uint16; raises Unreadable when it no longer decodes."""
         return np.ascontiguousarray(np.moveaxis(self._shelf.take(ref.source).read(ref.frame), 2, 0))
 
     def batches(
@@ -252,7 +252,7 @@ class Collection:
             The refs and their pixels `(b, c, h, w)` uint8 or uint16, a new array each time.
 
         Raises:
-            ValueError: batch_size below 1 or an index out of range. Refused when a file no longer decodes.
+            ValueError: batch_size below 1 or an index out of range. Unreadable when a file no longer decodes.
         """
         if batch_size < 1:
             raise ValueError(f"batch_size must be 1 or more, got {batch_size}")
@@ -350,10 +350,10 @@ class Collection:
                 continue
             shape = (ref.height, ref.width, ref.channels)
             if pixels.shape != shape or 8 * pixels.dtype.itemsize != ref.bits:
-                raise Refused("file must stay as it was when the collection was opened, got a changed one")
+                raise Unreadable("file must stay as it was when the collection was opened, got a changed one")
             yield ref, pixels
         if wanted:
-            raise Refused("file must stay as it was when the collection was opened, got a changed one")
+            raise Unreadable("file must stay as it was when the collection was opened, got a changed one")
 
 
 def _digest(pixels: Pixels) -> bytes:

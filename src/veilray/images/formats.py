@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from veilray.images.arrays import ArrayFormat
-from veilray.images.base import Format, Refused
+from veilray.images.base import Format, Unreadable
 from veilray.images.raster import RasterFormat
 from veilray.registry import Registry
 
@@ -22,9 +22,9 @@ def known_extensions() -> tuple[str, ...]:
 
 
 def format_of(path: Path) -> Format:
-    """The format of a file by its extension, in either case; raises Refused for an unknown one."""
+    """The format of a file by its extension, in either case; raises Unreadable for an unknown one."""
     extension = path.suffix.lower()
     for name in FORMATS:
         if extension in FORMATS[name].extensions:
             return FORMATS[name]
-    raise Refused(f"extension must be one of {' '.join(known_extensions())}, got {extension or 'none'}")
+    raise Unreadable(f"extension must be one of {' '.join(known_extensions())}, got {extension or 'none'}")

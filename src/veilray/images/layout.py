@@ -21,7 +21,7 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
-from veilray.images.base import NO_CONDITIONS, Refused
+from veilray.images.base import NO_CONDITIONS, Unreadable
 from veilray.images.patterns import LONGEST_PATH, compile_bounded
 
 __all__ = ["Facts", "Layout", "layouts", "load_layout", "parse_layout"]
@@ -87,15 +87,15 @@ class Layout:
             path: relative, with `/` between folders.
 
         Raises:
-            Refused: the path is longer than 1,024 characters, or no rule matches it.
+            Unreadable: the path is longer than 1,024 characters, or no rule matches it.
         """
         if len(path) > LONGEST_PATH:
-            raise Refused(f"path must be at most {LONGEST_PATH} characters, got {len(path)}")
+            raise Unreadable(f"path must be at most {LONGEST_PATH} characters, got {len(path)}")
         for rule in self.rules:
             match = rule.pattern.fullmatch(path)
             if match:
                 return _facts(rule.text, match)
-        raise Refused(f"no rule of layout {self.name} matches the path")
+        raise Unreadable(f"no rule of layout {self.name} matches the path")
 
 
 def layouts() -> tuple[str, ...]:

@@ -22,7 +22,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from veilray.images.base import NO_CONDITIONS, Refused, refusal
+from veilray.images.base import NO_CONDITIONS, Unreadable, refusal
 from veilray.images.layout import Facts
 
 __all__ = ["EXTENSIONS", "Row", "locate", "manifest_root", "read_manifest", "write_manifest"]
@@ -89,13 +89,13 @@ def locate(root: Path, written: str) -> tuple[str, Path]:
         The path below the root with `/` between folders, and the absolute path.
 
     Raises:
-        Refused: the path is empty, leaves the root, or passes a symbolic link.
+        Unreadable: the path is empty, leaves the root, or passes a symbolic link.
     """
     if not written or "\0" in written:
-        raise Refused("path must be a file name, got none")
+        raise Unreadable("path must be a file name, got none")
     place = Path(os.path.normpath(root / written))
     if not place.is_relative_to(root) or place == root:
-        raise Refused("path must lie inside the root folder: name another with root")
+        raise Unreadable("path must lie inside the root folder: name another with root")
     below = place.relative_to(root)
     step = root
     for part in below.parts:
@@ -105,7 +105,7 @@ def locate(root: Path, written: str) -> tuple[str, Path]:
         except OSError as error:
             raise refusal(error) from None
         if is_link:
-            raise Refused("is reached through a symbolic link: links are not followed")
+            raise Unreadable("is reached through a symbolic link: links are not followed")
     return below.as_posix(), place
 
 

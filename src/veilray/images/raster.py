@@ -5,7 +5,7 @@ What is taken is decided from the header:
 * grey of 1, 2, 4 or 8 bits (as 8 bits, full range), grey of 16 bits, RGB of 8 or 16 bits, palettes (as RGB);
 * every page of a TIFF, as images of one subject; TIFF with inverted grey (white is zero) is turned the usual way.
 
-Refused, each with its reason: transparency, floating point, signed or 32-bit values, CMYK and other colour spaces,
+Unreadable, each with its reason: transparency, floating point, signed or 32-bit values, CMYK and other colour spaces,
 animations, other bit depths. An orientation tag is not applied: the stored rows and columns are the image.
 """
 
@@ -22,7 +22,7 @@ from typing import Any
 import numpy as np
 from PIL import Image, ImageFile, TiffImagePlugin
 
-from veilray.images.base import DAMAGED, Format, Frame, Limits, Pixels, Refused, check_size, refusal
+from veilray.images.base import DAMAGED, Format, Frame, Limits, Pixels, Unreadable, check_size, refusal
 from veilray.images.base import ImageFile as BaseImageFile
 
 __all__ = ["RasterFormat"]
@@ -66,7 +66,7 @@ class RasterFormat(Format):
         """Read the headers of every page.
 
         Raises:
-            Refused: the file is damaged, of a mode that is not taken, or above the limits.
+            Unreadable: the file is damaged, of a mode that is not taken, or above the limits.
         """
         if ImageFile.LOAD_TRUNCATED_IMAGES:
             raise ValueError(
@@ -104,7 +104,7 @@ class RasterFile(BaseImageFile):
         return self._frames[index]
 
     def read(self, index: int) -> Pixels:
-        """Decode page `index` to `(h, w, c)` uint8 or uint16; raises Refused when it is damaged."""
+        """Decode page `index` to `(h, w, c)` uint8 or uint16; raises Unreadable when it is damaged."""
         frame = self._frames[index]
         with _decoding():
             if (frame.channels, frame.bits) == (3, 16):
@@ -114,7 +114,7 @@ class RasterFile(BaseImageFile):
                 self._image.seek(index)
                 pixels = _to_array(self._image)
             if pixels.shape != (frame.height, frame.width, frame.channels):
-                raise Refused("cannot be decoded: pixels do not have the size the header states")
+                raise Unreadable("cannot be decoded: pixels do not have the size the header states")
         return pixels
 
     def close(self) -> None:
@@ -125,7 +125,7 @@ class RasterFile(BaseImageFile):
         self._file.seek(0)
         image = Image.open(self._file, formats=("PNG", "JPEG", "TIFF"))
         if not isinstance(image, TiffImagePlugin.TiffImageFile) and getattr(image, "n_frames", 1) != 1:
-            raise Refused("file must hold one picture, got an animation or several pictures")
+            raise Unreadable("file must hold one picture, got an animation or several pictures")
         return image
 
     def _pages(self, limits: Limits) -> Iterator[Image.Image]:
@@ -138,16 +138,16 @@ class RasterFile(BaseImageFile):
             except EOFError:
                 return
             if index == limits.max_images:
-                raise Refused(f"pages must be at most {limits.max_images}, got more")
+                raise Unreadable(f"pages must be at most {limits.max_images}, got more")
             yield self._image
 
     def _describe(self, image: Any, limits: Limits) -> Frame:
         width, height = image.size
         check_size(height, width, limits)
         if image.mode not in _ACCEPTED:
-            raise Refused(_REFUSED.get(image.mode, f"colour must be grey, palette or RGB, got {image.mode}"))
+            raise Unreadable(_REFUSED.get(image.mode, f"colour must be grey, palette or RGB, got {image.mode}"))
         if "transparency" in image.info:
-            raise Refused(_TRANSPARENT)
+            raise Unreadable(_TRANSPARENT)
         channels, bits = _ACCEPTED[image.mode]
         depths: tuple[int, ...] = (self._depth,)
         if isinstance(image, TiffImagePlugin.TiffImageFile):
@@ -155,7 +155,7 @@ class RasterFile(BaseImageFile):
         if image.mode == "RGB" and max(depths) == 16:
             bits = 16
             if not all(_raw_mode(tile) in _OTHER_ORDER for tile in image.tile):
-                raise Refused("RGB of 16 bits must be stored pixel by pixel, got separate planes or another layout")
+                raise Unreadable("RGB of 16 bits must be stored pixel by pixel, got separate planes or another layout")
         return Frame(height=height, width=width, channels=channels, bits=bits)
 
     def _read_wide_colour(self, index: int) -> Pixels:
@@ -180,7 +180,7 @@ def _decoding() -> Iterator[None]:
         try:
             yield
         except (Image.DecompressionBombError, Image.DecompressionBombWarning):
-            raise Refused("rows x columns must be within the limit, got a header that claims far more") from None
+            raise Unreadable("rows x columns must be within the limit, got a header that claims far more") from None
         except DAMAGED as error:
             raise refusal(error) from None
 
@@ -201,12 +201,12 @@ def _png_colour_depth(head: bytes) -> int:
 def _tiff_depths(image: TiffImagePlugin.TiffImageFile) -> tuple[int, ...]:
     formats = tuple(image.tag_v2.get(_SAMPLE_FORMAT, (_UNSIGNED,)))
     if any(kind != _UNSIGNED for kind in formats):
-        raise Refused("values must be unsigned whole numbers, got a signed, floating point or undefined TIFF")
+        raise Unreadable("values must be unsigned whole numbers, got a signed, floating point or undefined TIFF")
     depths = tuple(image.tag_v2.get(_BITS_PER_SAMPLE, (1,)))
     if any(depth not in (1, 2, 4, 8, 16) for depth in depths):
-        raise Refused(f"bits per channel must be 1, 2, 4, 8 or 16, got {depths}")
+        raise Unreadable(f"bits per channel must be 1, 2, 4, 8 or 16, got {depths}")
     if image.tag_v2.get(_PLANAR) == _SEPARATE_PLANES and max(depths) == 16 and len(depths) > 1:
-        raise Refused("RGB of 16 bits must be stored pixel by pixel, got separate planes")
+        raise Unreadable("RGB of 16 bits must be stored pixel by pixel, got separate planes")
     return depths
 
 

@@ -30,7 +30,7 @@ class Shelf:
         self._paths[name] = path
 
     def take(self, name: str) -> ImageFile:
-        """The open file; raises Refused when a format rule no longer takes it, ValueError after `close`."""
+        """The open file; raises Unreadable when a format rule no longer takes it, ValueError after `close`."""
         if self._closed:
             raise ValueError("collection must be open, got a closed one: open it again")
         if name in self._open:

@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from veilray.images.base import Limits, Refused, refusal
+from veilray.images.base import Limits, Unreadable, refusal
 from veilray.images.formats import format_of, known_extensions
 from veilray.images.layout import Facts, Layout
 from veilray.images.manifest import EXTENSIONS as MANIFESTS
@@ -62,12 +62,12 @@ def find_sources(path: Path, layout: Layout, root: Path | None, limits: Limits) 
     elif path.is_file():
         try:
             format_of(path)
-        except Refused as error:
+        except Unreadable as error:
             raise ValueError(f"images must be a folder, a manifest or an image file: {error}") from None
         try:
             _check_file(path.stat(), limits)
             yield Source(path.name, path)
-        except (Refused, OSError) as error:
+        except (Unreadable, OSError) as error:
             yield Quarantined(_printable(path.name), str(refusal(error)))
     else:
         kinds = " ".join((*known_extensions(), *MANIFESTS))
@@ -92,11 +92,11 @@ def _walk(root: Path, layout: Layout, limits: Limits) -> Iterator[Source | Quara
             name = f"{above}{entry.name}"
             try:
                 if entry.is_symlink():
-                    raise Refused("is a symbolic link: links are not followed")
+                    raise Unreadable("is a symbolic link: links are not followed")
                 if not _is_utf8(entry.name):
-                    raise Refused("name must be UTF-8")
+                    raise Unreadable("name must be UTF-8")
                 if len(name) > limits.max_path:
-                    raise Refused(f"path must be at most {limits.max_path} characters, got {len(name)}")
+                    raise Unreadable(f"path must be at most {limits.max_path} characters, got {len(name)}")
                 if entry.is_dir(follow_symlinks=False):
                     folders.append((f"{name}/", Path(entry.path)))
                     continue
@@ -104,7 +104,7 @@ def _walk(root: Path, layout: Layout, limits: Limits) -> Iterator[Source | Quara
                 format_of(place)
                 _check_file(entry.stat(follow_symlinks=False), limits)
                 yield Source(name, place, layout.facts(name))
-            except (Refused, OSError) as error:
+            except (Unreadable, OSError) as error:
                 yield Quarantined(_printable(name), str(refusal(error)))
         pending.extend(reversed(folders))
 
@@ -124,30 +124,30 @@ def _listed(manifest: Path, root: Path | None, limits: Limits) -> Iterator[Sourc
         name = f"{manifest.name}:{row.number}"
         try:
             if row.fault is not None:
-                raise Refused(row.fault)
+                raise Unreadable(row.fault)
             if len(row.path) > 4 * limits.max_path:
-                raise Refused(f"path must be at most {4 * limits.max_path} characters, got {len(row.path)}")
+                raise Unreadable(f"path must be at most {4 * limits.max_path} characters, got {len(row.path)}")
             name = row.path or name
             name, place = locate(base, row.path)
             if len(name) > limits.max_path:
-                raise Refused(f"path must be at most {limits.max_path} characters, got {len(name)}")
+                raise Unreadable(f"path must be at most {limits.max_path} characters, got {len(name)}")
             if name in seen:
-                raise Refused("is listed twice: one row per file")
+                raise Unreadable("is listed twice: one row per file")
             seen.add(name)
             format_of(place)
             _check_file(place.stat(follow_symlinks=False), limits)
             yield Source(name, place, row.facts)
-        except (Refused, OSError) as error:
+        except (Unreadable, OSError) as error:
             yield Quarantined(_printable(name), str(refusal(error)))
 
 
 def _check_file(status: os.stat_result, limits: Limits) -> None:
     if not stat.S_ISREG(status.st_mode):  # opening a pipe would wait for ever
-        raise Refused("must be an ordinary file, got a folder, pipe, socket or device")
+        raise Unreadable("must be an ordinary file, got a folder, pipe, socket or device")
     if status.st_size == 0:
-        raise Refused("file must not be empty, got 0 bytes")
+        raise Unreadable("file must not be empty, got 0 bytes")
     if status.st_size > limits.max_file_bytes:
-        raise Refused(f"file must be at most {limits.max_file_bytes} bytes, got more")
+        raise Unreadable(f"file must be at most {limits.max_file_bytes} bytes, got more")
 
 
 def _is_utf8(name: str) -> bool:

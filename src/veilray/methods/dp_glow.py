@@ -3,8 +3,9 @@
 A re-implementation of the published idea, not a reproduction: Shibata et al. 2023, "Local differential
 privacy image generation using flow-based deep generative models", Applied Sciences 13(18), 10132. A flow
 trained on public images maps a picture to elements that are close to independent standard normals, which is
-why independent noise on each may be expected to act evenly. What the paper leaves open is closed here: the
-latent is bounded before noise, and the claim is stated for the whole image beside the figure for an element.
+why independent noise on each may be expected to act evenly. Here the latent is
+bounded before noise, by a bound in which no record had a part, and the claim is stated for the whole image beside
+the figure for an element.
 """
 
 from __future__ import annotations
@@ -18,7 +19,18 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from veilray.flows import Glow, GlowConfig, Latent, Progress, TrainingConfig, load_card, load_flow, save_flow, train
+from veilray.flows import (
+    Glow,
+    GlowConfig,
+    Latent,
+    Progress,
+    TrainingConfig,
+    TrainingResult,
+    load_card,
+    load_flow,
+    save_flow,
+    train,
+)
 from veilray.images import RULE, Collection, Geometry, hash_fraction
 from veilray.methods.base import METHODS, Method, ModelCard, read_card
 from veilray.methods.domain import Domain, complexity
@@ -31,6 +43,7 @@ _DOMAIN = "domain.json"
 _SCRATCH = "training-images"
 _VALIDATION_SHARE = 0.1
 _DOMAIN_IMAGES = 1000
+_TRAINING_DATA = ("public", "other patients", "not covered")
 
 
 @METHODS.register("dp-glow")
@@ -81,8 +94,10 @@ class DPGlow(Method):
                 or a folder that already holds a model.
         """
         config = GlowConfig(size=size, channels=channels, bits=bits, levels=levels, steps=steps, width=width)
+        if training_data not in _TRAINING_DATA:
+            raise ValueError(f"training data must be one of {', '.join(_TRAINING_DATA)}, got {training_data!r}")
         training = ModelTraining(
-            data=training_data,  # type: ignore[arg-type]  # pydantic checks the word
+            data=training_data,  # type: ignore[arg-type]  # checked above
             statement=statement or "not stated",
         )
         if (folder / "model.json").exists():
@@ -93,51 +108,45 @@ class DPGlow(Method):
         geometry = Geometry(size, channels, bits)
         kept, held_out = _hold_out(collection)
         scratch = folder / _SCRATCH
-        images = _mapped(kept, geometry, scratch / "training")
-        validation = _mapped(held_out, geometry, scratch / "validation")
-        flow = Glow(config, seed=seed)
-        result = train(
-            flow,
-            images,
-            validation,
-            TrainingConfig(
-                epochs=epochs,
-                batch_size=min(batch_size, len(kept)),
-                learning_rate=learning_rate,
-                seed=seed,
-                max_minutes=max_minutes,
-            ),
-            folder,
-            resume=resume,
-            on_progress=on_progress,
+        try:
+            flow, domain, result = _trained(
+                Glow(config, seed=seed),
+                _mapped(kept, geometry, scratch / "training"),
+                _mapped(held_out, geometry, scratch / "validation"),
+                TrainingConfig(
+                    epochs=epochs,
+                    batch_size=min(batch_size, len(kept)),
+                    learning_rate=learning_rate,
+                    seed=seed,
+                    max_minutes=max_minutes,
+                ),
+                folder,
+                resume,
+                on_progress,
+            )
+        finally:
+            shutil.rmtree(scratch, ignore_errors=True)  # plain pixels must not stay in a folder that is handed on
+        card = ModelCard(
+            name=name,
+            method=cls.name,
+            geometry={"size": size, "channels": channels, "bits": bits},
+            geometry_rule=RULE,
+            training=training,
+            training_images=len(kept),
+            training_patients=None if collection.unidentified else len(kept.patients()),
+            levels_of=_levels(collection) if training.data == "public" else {},
+            figures={
+                "validation_bits_per_dimension": round(result.validation_bits, 4),
+                "validation_images": float(len(held_out)),
+                "epochs": float(result.epochs),
+                "parameters": float(result.parameters),
+                "training_seconds": round(result.seconds, 1),
+            },
+            configuration=config.to_dict(),
+            weights_sha256=_save_flow(flow, folder, training),
         )
-        weights = _save_flow(flow, folder, training)
-        method = cls(
-            flow,
-            ModelCard(
-                name=name,
-                method=cls.name,
-                geometry={"size": size, "channels": channels, "bits": bits},
-                geometry_rule=RULE,
-                training=training,
-                training_images=len(kept.refs),
-                training_patients=_patients(kept),
-                levels_of=_levels(collection) if training.data == "public" else {},
-                figures={
-                    "validation_bits_per_dimension": round(result.validation_bits, 4),
-                    "validation_images": float(len(held_out.refs)),
-                    "epochs": float(result.epochs),
-                    "parameters": float(result.parameters),
-                    "training_seconds": round(result.seconds, 1),
-                },
-                configuration=config.to_dict(),
-                weights_sha256=weights,
-            ),
-            Domain(0.0, 0.0, 0.0, 0),
-        )
-        method.domain = Domain.of(method.domain_scores(np.asarray(validation[:_DOMAIN_IMAGES])))
+        method = cls(flow, card, domain)
         method.save(folder)
-        shutil.rmtree(scratch)
         return method
 
     def save(self, folder: Path) -> None:
@@ -178,8 +187,7 @@ class DPGlow(Method):
 
     def domain_scores(self, images: NDArray[Any]) -> NDArray[np.float64]:
         """Bits per dimension of each image less its complexity, `(n,)`; see `veilray.methods.domain`."""
-        likelihood: NDArray[np.float64] = self.flow.bits_per_dimension(images).double().cpu().numpy()
-        return likelihood - complexity(images)
+        return _scores(self.flow, images)
 
 
 def _hold_out(collection: Collection) -> tuple[Collection, Collection]:
@@ -202,9 +210,22 @@ def _mapped(collection: Collection, geometry: Geometry, folder: Path) -> NDArray
     return collection.to_memmap(geometry, folder)
 
 
-def _patients(collection: Collection) -> int | None:
-    keys = {ref.patient for ref in collection.refs}
-    return None if None in keys else len(keys)
+def _trained(
+    flow: Glow,
+    images: NDArray[Any],
+    validation: NDArray[Any],
+    config: TrainingConfig,
+    folder: Path,
+    resume: bool,
+    on_progress: Callable[[Progress], None] | None,
+) -> tuple[Glow, Domain, TrainingResult]:
+    result = train(flow, images, validation, config, folder, resume=resume, on_progress=on_progress)
+    return flow, Domain.of(_scores(flow, np.asarray(validation[:_DOMAIN_IMAGES]))), result
+
+
+def _scores(flow: Glow, images: NDArray[Any]) -> NDArray[np.float64]:
+    likelihood: NDArray[np.float64] = flow.bits_per_dimension(images).double().cpu().numpy()
+    return likelihood - complexity(images)
 
 
 def _levels(collection: Collection) -> dict[str, tuple[str, ...]]:

@@ -9,6 +9,7 @@ an interrupted release safe to continue and a finished one impossible to repeat 
 
 from __future__ import annotations
 
+import hashlib
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
@@ -123,7 +124,7 @@ def start_release(
                 ((position, refs[image], entropy.bytes(8).hex()) for position, image in enumerate(order)),
                 plan.collection.quarantine,
             )
-            record.write_job({**plan.job, "identifier": identifier, "out": str(out)})
+            record.write_job({**_asked(plan, out), "identifier": identifier})
             journal.reserve(identifier, plan.guarantee, plan.images_of)
             return _complete(plan, identifier, out, record, journal, entropy, progress)
     finally:
@@ -228,13 +229,26 @@ def _in_geometry(plan: Plan, ref: ImageRef, picture: NDArray[Any]) -> NDArray[An
 
 
 def _same_job(plan: Plan, out: Path, job: Mapping[str, Any]) -> None:
-    asked = {**plan.job, "out": str(out)}
-    for name, value in asked.items():
+    for name, value in _asked(plan, out).items():
         if job.get(name) != value:
             raise ValueError(
                 f"{name} must be {job.get(name)!r} as when this release was started, got {value!r}: "
-                "resume with the same options, or start a new release"
+                "resume with the same images and options, or start a new release"
             )
+
+
+def _asked(plan: Plan, out: Path) -> dict[str, Any]:
+    """Everything a resumed run must share with the run it continues: options, sources, levels, the whole claim."""
+    sources = hashlib.sha256()
+    for ref in plan.collection.refs:
+        sources.update(repr((ref.source, ref.frame, ref.patient, ref.label, sorted(ref.conditions.items()))).encode())
+    return {
+        **plan.job,
+        "out": str(out),
+        "sources_sha256": sources.hexdigest(),
+        "levels": {rule.name: list(rule.levels) for rule in plan.rules},
+        "claim": plan.guarantee.to_dict(),
+    }
 
 
 def _reserved(journal: Journal, identifier: str) -> bool:

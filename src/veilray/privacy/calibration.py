@@ -23,7 +23,7 @@ from functools import lru_cache
 
 from scipy.special import erfcx, ndtr
 
-from veilray.privacy.normal_tail import Interval, exp_between, upper_tail
+from veilray.privacy.normal_tail import exp_between, upper_tail
 
 __all__ = ["gaussian_delta", "gaussian_epsilon", "gaussian_mu", "gaussian_sigma", "round_down", "round_up", "sqrt_up"]
 
@@ -31,6 +31,7 @@ _BITS = 48
 """Significant bits of a figure that is returned: 3e-15 from the tight one at most, and short as text."""
 
 _LARGEST_EPSILON = 10**9
+_PLAIN_FROM = 10**5
 _SQRT_2 = math.sqrt(2)
 _SQRT_HALF_PI = math.sqrt(math.pi / 2)  # R(x) = sqrt(pi/2) erfcx(x / sqrt 2)
 
@@ -47,7 +48,7 @@ def gaussian_delta(epsilon: Fraction, mu: Fraction) -> Fraction:
     """
     _check_epsilon(epsilon)
     _check_mu(mu)
-    return min(Fraction(1), round_up(_delta_between(epsilon, mu)[1]))
+    return min(Fraction(1), round_up(_delta_at_most(epsilon, mu)))
 
 
 @lru_cache(maxsize=1024)
@@ -67,7 +68,7 @@ def gaussian_mu(epsilon: Fraction, delta: Fraction) -> Fraction:
     while _log_delta_near(near, low) > target:
         low /= 2
     proposed = _bisect(low, 2 * low, lambda mu: _log_delta_near(near, mu) <= target)
-    return _prove(proposed, -1, lambda mu: _delta_between(epsilon, mu)[1] <= delta)
+    return _prove(proposed, -1, lambda mu: _delta_at_most(epsilon, mu) <= delta)
 
 
 def gaussian_sigma(epsilon: Fraction, delta: Fraction) -> Fraction:
@@ -89,7 +90,7 @@ def gaussian_epsilon(mu: Fraction, delta: Fraction) -> Fraction:
     """
     _check_mu(mu)
     _check_delta(delta)
-    if _delta_between(Fraction(0), mu)[1] <= delta:
+    if _delta_at_most(Fraction(0), mu) <= delta:
         return Fraction(0)
     target, near = _log(delta), float(mu)
     high = 1.0
@@ -98,7 +99,7 @@ def gaussian_epsilon(mu: Fraction, delta: Fraction) -> Fraction:
         if high > 2 * _LARGEST_EPSILON:
             raise ValueError(f"mu must be small enough for an epsilon of at most {_LARGEST_EPSILON}, got {near:.6g}")
     proposed = _bisect(high, 0.0, lambda epsilon: _log_delta_near(epsilon, near) <= target)
-    return _prove(proposed, 1, lambda epsilon: _delta_between(epsilon, mu)[1] <= delta)
+    return _prove(proposed, 1, lambda epsilon: _delta_at_most(epsilon, mu) <= delta)
 
 
 def round_up(value: Fraction, bits: int = _BITS) -> Fraction:
@@ -125,13 +126,13 @@ def sqrt_up(value: Fraction, bits: int = _BITS) -> Fraction:
     return round_up(Fraction(root, 2 ** (shift // 2)), bits)
 
 
-def _delta_between(epsilon: Fraction, mu: Fraction) -> Interval:
-    """Proved: the smallest delta lies between these."""
+def _delta_at_most(epsilon: Fraction, mu: Fraction) -> Fraction:
+    """Proved: the smallest delta is not above this."""
     bits = 192
-    first = upper_tail(epsilon / mu - mu / 2, bits)
-    second = upper_tail(epsilon / mu + mu / 2, bits)
-    factor = exp_between(epsilon, bits)
-    return first[0] - factor[1] * second[1], first[1] - factor[0] * second[0]
+    first = upper_tail(epsilon / mu - mu / 2, bits)[1]
+    if epsilon > _PLAIN_FROM:  # what is subtracted has a million digits there, and moves epsilon by 1e-5 of itself
+        return first
+    return first - exp_between(epsilon, bits)[0] * upper_tail(epsilon / mu + mu / 2, bits)[0]
 
 
 def _log_delta_near(epsilon: float, mu: float) -> float:

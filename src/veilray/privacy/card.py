@@ -50,8 +50,8 @@ def card_entries(guarantee: Guarantee | None) -> list[CardEntry]:
         entries.append(
             CardEntry(
                 "Ceiling",
-                f"no release with this claim carries more than {ceiling['nats']:.3g} nats of its image, or "
-                f"correlates more than {ceiling['correlation']:.3g} with {guarantee.dimension:,} latent numbers.",
+                f"no release with this claim carries more than {_up(ceiling['nats'])} nats of its image, or "
+                f"correlates more than {_up(ceiling['correlation'])} with {guarantee.dimension:,} latent numbers.",
             )
         )
     entries.append(CardEntry("Mechanism", _mechanism(guarantee)))
@@ -86,6 +86,10 @@ def _claim(guarantee: Guarantee) -> str:
         else f"local differential privacy for every {unit}: {figures}. This says nothing strong about the whole "
         f"image, for which the same noise gives epsilon {decimal_text(guarantee.image_epsilon)}."
     )
+
+
+def _up(value: float) -> str:
+    return decimal_text(Fraction(value), 3)
 
 
 def _largest_unit(guarantee: Guarantee) -> str:

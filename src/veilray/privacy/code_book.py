@@ -12,7 +12,7 @@ from functools import lru_cache
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.special import ndtri
+from scipy.special import gammaln, ndtri
 
 from veilray.privacy.entropy import SeededEntropy
 from veilray.privacy.samplers.normal import normals
@@ -75,8 +75,10 @@ def guessed_top_scores(length: int, size: int) -> Floats:
 
 @lru_cache(maxsize=64)
 def measured_top_scores(length: int, size: int, draws: int = 512) -> Floats:
-    """The same by a fixed public experiment on the book itself: `draws` normal vectors of a fixed seed."""
-    words = SeededEntropy(f"code book of {length}").words((draws, length), np.uint64)
-    scores = normals(words) @ code_book(length, size).T
+    """The same by a fixed public experiment on the book itself: `draws` directions of a fixed seed, at the mean length
+    of an N(0, I) vector (a score is linear in the length, so drawing the length too would only add error)."""
+    drawn = normals(SeededEntropy(f"code book of {length}").words((draws, length), np.uint64))
+    mean = np.sqrt(2) * np.exp(gammaln((length + 1) / 2) - gammaln(length / 2))
+    scores = mean * drawn / np.sqrt((drawn**2).sum(axis=1, keepdims=True)) @ code_book(length, size).T
     best = -np.sort(-scores, axis=1)[:, : size // 2].mean(axis=0)
     return np.asarray(np.cumsum(best) / np.arange(1, size // 2 + 1))

@@ -50,7 +50,7 @@ def exact(value: ExactLike, name: str = "value") -> Fraction:
 def _from_text(value: str | Decimal, name: str) -> Fraction:
     text = str(value).strip()
     numerator, slash, denominator = text.partition("/")
-    longest = _LONGEST_FRACTION if slash else _LONGEST
+    longest = _LONGEST_FRACTION if slash or text.isdecimal() else _LONGEST
     if len(text) > longest:
         raise ValueError(f"{name} must be at most {longest} characters, got {len(text)}")
     try:

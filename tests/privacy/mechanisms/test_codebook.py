@@ -149,3 +149,19 @@ def test_release_holds_words_of_the_book_and_nothing_else() -> None:
 def test_what_cannot_be_kept_is_refused(claim: Claim, options: dict[str, Any], message: str) -> None:
     with pytest.raises(ValueError, match=message):
         Codebook.calibrate(claim, 16, **options)
+
+
+def test_rows_and_claims_of_another_dimension_are_refused() -> None:
+    with pytest.raises(ValueError, match=r"latent must be \(n, 8\)"):
+        calibrated("1", 8).bound(np.zeros((2, 7)))
+    with pytest.raises(ValueError, match="dimension must be 8"):
+        calibrated("1", 8).guarantee(7)
+    with pytest.raises(ValueError, match="dimension must be at least 1"):
+        calibrated("1", 0)
+
+
+def test_the_book_may_be_chosen() -> None:
+    mechanism = calibrated("3", 20, blocks=1, words=64)
+    assert mechanism.selections[0].size == 64
+    released = mechanism.release(np.ones((2, 20)), SystemEntropy())
+    assert np.array_equal(mechanism.to_prior(released), released)

@@ -65,6 +65,16 @@ def test_what_is_orthogonal_to_the_direction_is_normal_with_full_rank() -> None:
     assert np.abs(covariance - np.eye(5)).max() < 0.04
 
 
+def test_noise_is_shared_neither_by_rows_nor_by_elements() -> None:
+    """Marginal tests pass noise that pairs share; sums and differences of pairs do not."""
+    released = calibrated("2", 4).release(repeated([1.0, 0, 0, 0], 40_000), SeededEntropy(6))[:, 1:]
+    pairs = [(released[0::2], released[1::2]), (released[:20_000], released[20_000:])]
+    pairs += [(released[:, :2], released[:, 1:])]
+    for one, two in pairs:
+        assert (one + two).var() == pytest.approx(2, abs=0.06)
+        assert (one - two).var() == pytest.approx(2, abs=0.06)
+
+
 @pytest.mark.parametrize("form", FORMS)
 def test_the_side_has_its_exact_probability(form: str) -> None:
     mechanism = calibrated("2", 3, form=form)

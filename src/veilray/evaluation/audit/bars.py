@@ -6,6 +6,8 @@ import math
 from fractions import Fraction
 from typing import Literal
 
+from veilray.privacy import Claim
+
 __all__ = ["BARS", "EPSILONS", "FULL", "QUICK", "bar"]
 
 FULL = 1_000_000
@@ -27,12 +29,13 @@ BARS: dict[tuple[str, Literal["image", "element"]], float] = {
 """PRIVACY.md 6: certified share of epsilon (of mu for gaussian) at 99 % and 1e6 trials a side."""
 
 
-def bar(mechanism: str, unit: Literal["image", "element"], epsilon: Fraction, trials: int) -> float | None:
+def bar(mechanism: str, claim: Claim, dimension: int, trials: int) -> float | None:
     """The bar for so many trials a side, or None where there is none.
 
-    What a bound misses of the truth shrinks with the root of the trials, so the gap of the table grows by it.
+    What a bound misses of the truth shrinks with the root of the trials, so the gap of the table grows by it. The bar
+    of randomised response is for one cell: several reach their worst ratio together too rarely for a tight count.
     """
-    full = BARS.get((mechanism, unit))
-    if full is None or epsilon not in EPSILONS:
+    full = BARS.get((mechanism, claim.unit))
+    if full is None or claim.epsilon not in EPSILONS or (mechanism == "randomised_response" and dimension > 1):
         return None
     return max(0.0, 1 - (1 - full) * math.sqrt(max(1.0, FULL / trials)))

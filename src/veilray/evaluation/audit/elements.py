@@ -60,7 +60,8 @@ def play_elements(subject: Subject, plan: Plan, entropy: Entropy, bar: float | N
         if game.weights.shape[1] > subject.dimension:
             continue
         marginal = game.weights.size == 1
-        wanted = 2 * (plan.trials if marginal else max(plan.trials // 10, min(plan.trials, 2000)))
+        wanted = 2 * (plan.trials if marginal else max(plan.trials // 10, min(plan.trials, 4000)))
+        wanted = min(wanted, max(400, plan.elements // game.weights.size))
         pilot_scores, pilot_first = _scores(subject, game, max(400, wanted // 5), entropy)
         scores, first = _scores(subject, game, wanted, entropy)
         # Centre and threshold come from the pilot alone; an honest element has its worst ratio beyond the clip.
@@ -77,9 +78,7 @@ def play_elements(subject: Subject, plan: Plan, entropy: Entropy, bar: float | N
     return checks
 
 
-def _scores(
-    subject: Subject, game: ElementGame, trials: int, entropy: Entropy
-) -> tuple[Floats, NDArray[np.bool_]]:
+def _scores(subject: Subject, game: ElementGame, trials: int, entropy: Entropy) -> tuple[Floats, NDArray[np.bool_]]:
     """The statistic of at least `trials` groups, and the coin of each target."""
     high, wide = game.weights.shape
     across = subject.dimension // wide
@@ -89,5 +88,5 @@ def _scores(
     rows[:, -1, :, -1] = np.where(first, _FAR, -_FAR)
     padded = np.full((down * high, subject.dimension), _FAR)
     padded[:, : across * wide] = rows.reshape(down * high, across * wide)
-    released = subject.draw(padded, entropy)[:, : across * wide].reshape(down, high, across, wide)
+    released = subject.draw(padded, entropy, high)[:, : across * wide].reshape(down, high, across, wide)
     return np.einsum("rhaw,hw->ra", released, game.weights).reshape(-1), first.reshape(-1)

@@ -21,14 +21,17 @@ from veilray.evaluation.audit.subject import Subject
 from veilray.privacy import Entropy
 from veilray.privacy.mechanisms.base import Floats
 
-__all__ = ["Plan", "fair_coins", "play", "scored_check", "threshold_of"]
+__all__ = ["ELEMENTS", "Plan", "fair_coins", "play", "scored_check", "threshold_of"]
+
+ELEMENTS = 2**27
+"""Most numbers drawn for one pair, unless told otherwise."""
 
 _QUANTILES = (0.0, 0.2, 0.5, 0.8, 0.9, 0.95, 0.99, 0.997, 0.999, 0.9995)
 """Shares of the trials that a threshold may abstain from."""
 
 _PLATEAU = 1 - 1e-9
 _PLATEAU_SHARE = 0.01
-_PILOT = 5
+_PILOT = 4
 _FEWEST = 400
 _TRY = 0.9
 _ELEMENTS_AT_ONCE = 2**20
@@ -39,18 +42,18 @@ class Plan:
     """How much is drawn and how it is judged.
 
     Attributes:
-        trials: of each side of the worst pair and of the element games; other pairs get a tenth, at least 2,000.
+        trials: of each side of the worst pair and of the element games; other pairs get a tenth, at least 4,000.
         tests: number of checks with a decision; fixes the decision confidence.
         elements: most numbers drawn for one pair; in high dimension fewer trials are made, and the check says how many.
     """
 
     trials: int
     tests: int
-    elements: int = 2**27
+    elements: int = ELEMENTS
 
     def sides(self, pair: Pair) -> int:
         """Trials of each side of a pair."""
-        wanted = self.trials if pair.name == WORST else max(self.trials // 10, min(self.trials, 2000))
+        wanted = self.trials if pair.name == WORST else max(self.trials // 10, min(self.trials, 4000))
         return max(_FEWEST, min(wanted, self.elements // (2 * pair.first.size)))
 
 
@@ -60,6 +63,10 @@ def play(subject: Subject, pair: Pair, plan: Plan, entropy: Entropy, bar: float 
     Args:
         bar: least certified share, for the likelihood statistic.
     """
+    refused = subject.refuses(pair.first) or subject.refuses(pair.second)
+    if refused:
+        told = f"{pair.name} / refused"
+        return [Check(told, "joint", "both inputs are released", passed=False, trials=0, detail=refused)]
     trials = 2 * plan.sides(pair)
     pilot, first = _draw(subject, pair, max(_FEWEST, trials // _PILOT), entropy)
     half = len(pilot) // 2
@@ -147,11 +154,9 @@ def _draw(subject: Subject, pair: Pair, trials: int, entropy: Entropy) -> tuple[
     """Released records `(trials, m * e)` and which input each came from."""
     first = fair_coins(trials, entropy)
     rows = np.where(first[:, None, None], pair.first, pair.second).reshape(-1, subject.dimension)
-    return subject.draw(rows, entropy).reshape(trials, -1), first
+    return subject.draw(rows, entropy, len(pair.first)).reshape(trials, -1), first
 
 
 def _chunks(trials: int, elements: int) -> Iterator[int]:
     step = max(1, _ELEMENTS_AT_ONCE // elements)
     yield from (min(step, trials - at) for at in range(0, trials, step))
-
-

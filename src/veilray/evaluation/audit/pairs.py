@@ -61,7 +61,7 @@ def latent_pairs(d: int, limit: Limit, element: Limit | None) -> tuple[Pair, ...
         pair("far against farther", v, -1e150 * v, limit, "joint"),
         pair("not a number", np.full(d, np.nan), v, limit, "joint"),
         pair("two rows, second flipped", np.stack([v, v]), np.stack([v, -v]), limit, "joint"),
-        pair("two rows, second turned", np.stack([v, v]), np.stack([v, turned]), limit, "joint"),
+        pair("two rows, second turned", np.stack([v, v]) / _FAR, np.stack([v, turned]) / _FAR, limit, "joint"),
     )
 
 
@@ -93,7 +93,7 @@ def unusual_rows(d: int) -> Floats:
 def _dense(d: int) -> Floats:
     """A fixed far vector with all signs and sizes mixed, so that no two words or elements tie."""
     spread = (np.arange(1, d + 1) * _GOLDEN) % 1.0
-    return _FAR * (1 + spread) * np.where(np.arange(d) % 3 == 1, -1.0, 1.0)
+    return np.asarray(_FAR * (1 + spread) * np.where(np.arange(d) % 3 == 1, -1.0, 1.0), dtype=np.float64)
 
 
 def _across(v: Floats) -> Floats:

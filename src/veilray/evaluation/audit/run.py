@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from fractions import Fraction
 
 from veilray.evaluation.audit.bars import QUICK, bar
 from veilray.evaluation.audit.elements import ELEMENT_GAMES, play_elements
-from veilray.evaluation.audit.games import Plan, play
+from veilray.evaluation.audit.games import ELEMENTS, Plan, play
 from veilray.evaluation.audit.pairs import WORST
 from veilray.evaluation.audit.report import Check, Report
 from veilray.evaluation.audit.statistics import STATISTICS
@@ -15,7 +14,7 @@ from veilray.evaluation.audit.structure import check_structure
 from veilray.evaluation.audit.subject import Subject, calibrated, subject_of
 from veilray.privacy import Claim, Entropy, SystemEntropy
 
-__all__ = ["FEWEST_TRIALS", "audit", "audit_mechanism"]
+__all__ = ["FEWEST_TRIALS", "Progress", "audit", "audit_mechanism"]
 
 FEWEST_TRIALS = 1000
 
@@ -27,8 +26,9 @@ def audit(
     subject: Subject,
     trials: int = QUICK,
     entropy: Entropy | None = None,
-    bar: float | None = None,
+    least: float | None = None,
     progress: Progress | None = None,
+    elements: int = ELEMENTS,
 ) -> Report:
     """Audit a subject by every test.
 
@@ -36,8 +36,9 @@ def audit(
         subject: what is audited; see `subject_of`.
         trials: of each side of the worst pair; other pairs get a tenth.
         entropy: what the subject draws from; the operating system's, as a release does, unless given.
-        bar: least share of the claim to be certified by the likelihood of the worst pair, or by each element.
+        least: the bar, the share of the claim that the likelihood of the worst pair, or each element, must certify.
         progress: for a progress bar.
+        elements: most numbers drawn for one pair; in high dimension fewer trials are made, as each check says.
 
     Raises:
         ValueError: for fewer than 1,000 trials.
@@ -46,15 +47,16 @@ def audit(
         raise ValueError(f"trials must be at least {FEWEST_TRIALS:,}, got {trials:,}: fewer prove nothing")
     source = SystemEntropy() if entropy is None else entropy
     games = len(subject.pairs) * len(STATISTICS) + (0 if subject.element is None else len(ELEMENT_GAMES))
-    plan = Plan(trials, games)
+    plan = Plan(trials, games, elements)
     steps = len(subject.pairs) + 2
+    by_element = subject.element is not None
     tell = progress or (lambda done, total, what: None)
     checks: list[Check] = []
     for number, pair in enumerate(subject.pairs):
         tell(number, steps, pair.name)
-        checks += play(subject, pair, plan, source, bar if pair.name == WORST and subject.element is None else None)
+        checks += play(subject, pair, plan, source, least if pair.name == WORST and not by_element else None)
     tell(len(subject.pairs), steps, "elements")
-    checks += play_elements(subject, plan, source, bar)
+    checks += play_elements(subject, plan, source, least)
     tell(len(subject.pairs) + 1, steps, "structure")
     checks += check_structure(subject)
     tell(steps, steps, "")
@@ -75,10 +77,5 @@ def audit_mechanism(
         ValueError: for an unknown mechanism or a claim it cannot keep.
     """
     subject = subject_of(calibrated(name, claim, dimension))
-    least = bar_of(name, claim, trials)
+    least = bar(name, claim, dimension, trials)
     return audit(subject, trials, entropy, least, progress)
-
-
-def bar_of(name: str, claim: Claim, trials: int) -> float | None:
-    """The table's bar for a claim."""
-    return bar(name, claim.unit, Fraction(claim.epsilon), trials)

@@ -30,7 +30,7 @@ Score = Callable[[Floats], Floats]
 """Released records `(n, m * e)` to scores `(n,)`."""
 
 Statistic = Callable[[Subject, Pair, Floats, NDArray[np.bool_]], Score | None]
-"""Subject, pair, pilot records `(n, m * e)`, which of them came from the first input: a score, or None if it has none."""
+"""Subject, pair, pilot records `(n, m * e)`, which of them came from the first input: a score, or None without one."""
 
 STATISTICS: Registry[Statistic] = Registry("statistic")
 
@@ -50,7 +50,7 @@ def looked_at(columns: int, rows: int = 1) -> NDArray[np.int64]:
     if part <= share:
         return np.arange(columns)
     kept = np.concatenate([np.arange(share // 2), np.arange(part - (share - share // 2), part)])
-    return (np.arange(rows)[:, None] * part + kept).reshape(-1)
+    return np.asarray((np.arange(rows)[:, None] * part + kept).reshape(-1))
 
 
 @STATISTICS.register("likelihood")
@@ -65,7 +65,7 @@ def likelihood(subject: Subject, pair: Pair, pilot: Floats, first: NDArray[np.bo
     def score(released: Floats) -> Floats:
         parts = np.split(released, rows, axis=1)
         sides = zip(parts, pair.first, pair.second, strict=True)
-        return np.sum([ratio(y, a[None], b[None]) for y, a, b in sides], axis=0)
+        return np.asarray(np.sum([ratio(y, a[None], b[None]) for y, a, b in sides], axis=0))
 
     return score
 

@@ -16,16 +16,18 @@ import numpy as np
 
 from veilray.evaluation.audit.confidence import Limit
 from veilray.evaluation.audit.pairs import Pair, latent_pairs, level_pairs, unusual_rows
-from veilray.privacy import MECHANISMS, Claim, Entropy, Guarantee, Mechanism
+from veilray.privacy import MECHANISMS, Claim, Entropy, Guarantee, Mechanism, SeededEntropy
 from veilray.privacy.calibration import gaussian_mu
 from veilray.privacy.mechanisms.base import Floats
 from veilray.privacy.samplers.normal import normals
-from veilray.privacy.entropy import SeededEntropy
 
-__all__ = ["LogRatio", "Subject", "calibrated", "subject_of"]
+__all__ = ["REFUSALS", "LogRatio", "Subject", "calibrated", "subject_of"]
 
 LogRatio = Callable[[Floats, Floats, Floats], Floats]
 """log Pr[released | first] - log Pr[released | second] for `(n, d)`, `(1, d)`, `(1, d)`: `(n,)` nats, as claimed."""
+
+REFUSALS = (ValueError, ArithmeticError, RuntimeError, LookupError)
+"""What a mechanism that turns a row away raises."""
 
 _CANDIDATES = 64
 """Size of the public candidate list of an audited selection."""
@@ -44,7 +46,8 @@ class Subject:
         unusual: `(m, d)` rows that must be released like any other: zero, non-finite, far outside the clip.
         log_ratio: the *claimed* log likelihood ratio, the best statistic for an honest mechanism; None where unknown.
         element: the claim for one element, for mechanisms that bound and randomise each element by itself.
-        record: records that are drawn in one call (None: as many as are needed); for mechanisms that look at the batch.
+        alone: releases each `record` rows as a batch of their own, for a mechanism that looks at the whole batch: the
+            batch of one record is where it leaks most. None where rows are independent by design.
         density: the noise has a density in every direction: its covariance has full rank.
     """
 
@@ -56,15 +59,21 @@ class Subject:
     unusual: Floats
     log_ratio: LogRatio | None = None
     element: Limit | None = None
-    record: int | None = None
+    alone: Callable[[Floats, Entropy, int], Floats] | None = None
     density: bool = False
 
-    def draw(self, rows: Floats, entropy: Entropy) -> Floats:
-        """Release `(n, d)` rows, in calls of `record` rows where the subject asks for that."""
-        if self.record is None:
-            return np.asarray(self.release(rows, entropy), dtype=np.float64)
-        parts = [self.release(rows[at : at + self.record], entropy) for at in range(0, len(rows), self.record)]
-        return np.concatenate(parts).astype(np.float64)
+    def draw(self, rows: Floats, entropy: Entropy, record: int = 1) -> Floats:
+        """Release `(n, d)` rows, of which each `record` rows belong together."""
+        released = self.release(rows, entropy) if self.alone is None else self.alone(rows, entropy, record)
+        return np.asarray(released, dtype=np.float64)
+
+    def refuses(self, rows: Floats) -> str:
+        """Why `(n, d)` rows are turned away, or nothing."""
+        try:
+            released = self.release(rows, SeededEntropy("audit refusal"))
+        except REFUSALS as error:
+            return type(error).__name__
+        return "" if len(released) == len(rows) else "a row was left out"
 
 
 def subject_of(mechanism: Mechanism) -> Subject:

@@ -1,0 +1,99 @@
+"""`veilray audit`: attack a mechanism with everything that its claim allows, and show how much of epsilon is proved."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from veilray.cli.output import OUT, print_json, progress_bar
+
+if TYPE_CHECKING:
+    from veilray.evaluation.audit import Check, Report
+    from veilray.privacy import Claim
+
+__all__ = ["audit"]
+
+_DIMENSION = 8
+
+
+def audit(
+    epsilon: Annotated[str, typer.Option(help='The claim, exact: "0.5", "1/3", 4.')],
+    mechanism: Annotated[str | None, typer.Option(help="A registered mechanism. Default: the model's own.")] = None,
+    model: Annotated[str | None, typer.Option(help="MODEL: audit its latent, and through the quantised file.")] = None,
+    delta: Annotated[str, typer.Option(help="For mechanisms that are not pure.")] = "0",
+    unit: Annotated[str, typer.Option(help="image or element.")] = "image",
+    dimension: Annotated[int | None, typer.Option(help="Elements of a row; 8 unless given.")] = None,
+    trials: Annotated[int, typer.Option(help="Of each side of the worst pair; others get a tenth.")] = 100_000,
+    as_json: Annotated[bool, typer.Option("--json", help="Print the result as JSON.")] = False,
+) -> int:
+    """Measure a lower bound of epsilon against the claim. An audit can refute a claim; it cannot prove one."""
+    from veilray.privacy import Claim
+
+    claim = Claim.of(epsilon, delta, unit)  # type: ignore[arg-type]  # Claim checks the unit itself
+    if model is not None:
+        if dimension is not None:
+            raise ValueError(f"--dimension must be absent with --model, got {dimension}: it is the model's")
+        reports = _of_model(model, mechanism, claim, trials)
+    elif mechanism is not None:
+        reports = [_of_mechanism(mechanism, claim, _DIMENSION if dimension is None else dimension, trials)]
+    else:
+        raise ValueError("--mechanism or --model must be given, got neither")
+    passed = all(report.passed for report in reports)
+    if as_json:
+        asked = {"epsilon": str(claim.epsilon), "delta": str(claim.delta), "unit": claim.unit, "trials": trials}
+        print_json({"claim": asked, "passed": passed, "reports": [report.to_dict() for report in reports]})
+    else:
+        for report in reports:
+            _print(report)
+    return 0 if passed else 1
+
+
+def _of_mechanism(name: str, claim: Claim, dimension: int, trials: int) -> Report:
+    from veilray.evaluation.audit import audit_mechanism
+
+    with progress_bar(f"auditing {name}") as advance:
+        return audit_mechanism(name, claim, dimension, trials, progress=advance)
+
+
+def _of_model(model: str, mechanism: str | None, claim: Claim, trials: int) -> list[Report]:
+    from veilray.api import open_model
+    from veilray.evaluation.audit import audit as run
+    from veilray.evaluation.audit import calibrated, subject_of
+    from veilray.evaluation.audit.through_file import THROUGH_FILE_ELEMENTS, through_file
+    from veilray.flows import keep_freed_memory
+
+    keep_freed_memory()
+    method = open_model(model)
+    drawn_by = calibrated(mechanism or method.default_mechanism, claim, method.dimension)
+    with progress_bar("auditing the latent") as advance:
+        latent = run(subject_of(drawn_by), trials, progress=advance)
+    with progress_bar("auditing through the file") as advance:
+        seen = run(through_file(method, drawn_by), trials, progress=advance, elements=THROUGH_FILE_ELEMENTS)
+    return [latent, seen]
+
+
+def _print(report: Report) -> None:
+    from rich.table import Table
+
+    table = Table(title=f"{report.subject}, {report.dimension} elements", title_justify="left")
+    for heading in ("test", "claimed", "certified at 99 %", "trials", "verdict"):
+        table.add_column(heading, justify="left" if heading in ("test", "verdict") else "right")
+    for check in report.checks:
+        style = "" if check.verdict == "pass" else "bold red" if not check.passed else "yellow"
+        table.add_row(*_row(check), style=style)
+    OUT.print(table)
+    best = report.sharpest
+    if best is not None and best.limit is not None:
+        OUT.print(f"sharpest: {best.test}, {best.share:.1%} of the claimed {best.limit.kind}", highlight=False)
+    OUT.print(
+        "passed: nothing refutes the claim" if report.passed else "FAILED: the claim is refuted",
+        style="" if report.passed else "bold red",
+    )
+
+
+def _row(check: Check) -> tuple[Any, ...]:
+    if check.limit is None or check.shown is None:
+        return check.test, "", "", "", f"{check.verdict} {check.detail}".strip()
+    claimed = f"{check.limit.kind} {check.limit.value:.4g}"
+    return check.test, claimed, f"{check.shown:.4g}", f"{check.trials:,}", check.verdict

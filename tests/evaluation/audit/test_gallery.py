@@ -1,0 +1,56 @@
+"""Every broken build is failed, by the test that is meant to find it."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import veilray
+from veilray.evaluation.audit import audit
+from veilray.evaluation.audit.gallery import GALLERY, BatchMatrixClip
+from veilray.privacy import SeededEntropy
+
+
+@pytest.mark.parametrize("name", list(GALLERY))
+def test_a_broken_build_is_failed_by_name(name: str) -> None:
+    entry = GALLERY[name]
+    report = audit(entry.build(), entry.trials, SeededEntropy("gallery"))
+    failed = {check.test for check in report.failures}
+    assert not report.passed
+    assert set(entry.caught_by) <= failed, f"{entry.story}: expected {entry.caught_by}, failed by {sorted(failed)}"
+
+
+def test_the_gallery_is_whole() -> None:
+    """PRIVACY.md 6 names sixteen."""
+    assert len(GALLERY) == 16
+    assert all(GALLERY[name].story.endswith(".") for name in GALLERY)
+
+
+def test_marginal_tests_alone_pass_shared_noise() -> None:
+    """Why joint tests exist: each element of an infinitely leaking build looks right."""
+    for name in ("pair-shared noise", "coupled rows"):
+        report = audit(GALLERY[name].build(), 10_000, SeededEntropy("marginal"))
+        assert all(check.passed for check in report.checks if check.family == "marginal")
+        assert not all(check.passed for check in report.checks if check.family == "joint")
+
+
+def test_the_published_batch_clip_leaks_what_its_bound_says() -> None:
+    broken = BatchMatrixClip()
+    report = audit(broken.subject("batch-matrix clip"), 100_000, SeededEntropy("CADP"))
+    worst = next(check for check in report.checks if check.test == "worst case / likelihood")
+    assert broken.true_epsilon == 4.0
+    assert worst.limit is not None
+    assert worst.limit.value == 0.25
+    assert 3.5 < (worst.shown or 0) <= broken.true_epsilon
+
+
+def test_a_release_never_loads_the_gallery() -> None:
+    source = Path(veilray.__file__).parent
+    users = [path for path in source.rglob("*.py") if "audit.gallery" in path.read_text()]
+    assert all(path.is_relative_to(source / "evaluation" / "audit" / "gallery") for path in users)
+    code = "import sys, veilray.api, veilray.cli.main, veilray.evaluation.audit; print(*sys.modules)"
+    loaded = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.split()
+    assert not [module for module in loaded if "gallery" in module and module.startswith("veilray")]

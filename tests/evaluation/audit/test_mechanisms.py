@@ -1,0 +1,83 @@
+"""Every registered mechanism passes the quick audit, near its claim, and a correct build never trips."""
+
+from __future__ import annotations
+
+import pytest
+
+from veilray.evaluation.audit import BARS, EPSILONS, FULL, QUICK, Report, audit, audit_mechanism, bar
+from veilray.evaluation.audit.gallery import RandomisedLabel, SoundLaplace
+from veilray.privacy import MECHANISMS, Claim, SeededEntropy
+
+UNITS = {"laplace": ("image", "element"), "gaussian": ("image", "element"), "randomised_response": ("image", "element")}
+
+
+def audited(name: str, epsilon: str, unit: str, trials: int, dimension: int = 8) -> Report:
+    claim = Claim.of(epsilon, "1e-5" if name == "gaussian" else 0, unit)  # type: ignore[arg-type]
+    return audit_mechanism(name, claim, dimension, trials, SeededEntropy(f"{name} {epsilon} {unit}"))
+
+
+@pytest.mark.parametrize("epsilon", ["1", "4"])
+@pytest.mark.parametrize(
+    ("name", "unit"), [(name, unit) for name in MECHANISMS for unit in UNITS.get(name, ("image",))]
+)
+def test_a_registered_mechanism_keeps_its_claim(name: str, unit: str, epsilon: str) -> None:
+    report = audited(name, epsilon, unit, 30_000)
+    assert report.passed, report.failures
+    for check in report.checks:
+        if check.limit is not None and check.decided is not None:
+            assert check.decided <= check.limit.value
+
+
+@pytest.mark.parametrize("epsilon", ["1", "4"])
+@pytest.mark.parametrize(("name", "unit"), list(BARS))
+def test_a_tight_mechanism_reaches_its_quick_bar(name: str, unit: str, epsilon: str) -> None:
+    report = audited(name, epsilon, unit, QUICK, dimension=1 if name == "randomised_response" else 8)
+    held = [check for check in report.checks if check.bar is not None]
+    assert len(held) == 1
+    assert not held[0].weak, f"{held[0].test}: {held[0].share} of the claim, bar {held[0].bar}"
+
+
+@pytest.mark.soak
+@pytest.mark.parametrize("epsilon", [str(epsilon) for epsilon in EPSILONS])
+@pytest.mark.parametrize(("name", "unit"), list(BARS))
+def test_a_tight_mechanism_reaches_its_full_bar(name: str, unit: str, epsilon: str) -> None:
+    report = audited(name, epsilon, unit, FULL, dimension=1 if name == "randomised_response" else 8)
+    assert report.passed, report.failures
+    assert not any(check.weak for check in report.checks)
+
+
+def test_the_bar_follows_the_trials() -> None:
+    claim = Claim.of("1", unit="element")
+    assert bar("laplace", claim, 8, FULL) == 0.9
+    assert bar("laplace", claim, 8, QUICK) == pytest.approx(1 - 0.1 * 10**0.5)
+    assert bar("laplace", Claim.of("1"), 8, FULL) is None
+    assert bar("laplace", Claim.of("3", unit="element"), 8, FULL) is None
+    assert bar("randomised_response", Claim.of("1"), 2, FULL) is None
+
+
+@pytest.mark.parametrize("name", ["directional", "gaussian", "codebook"])
+def test_one_element_and_many_are_audited_too(name: str) -> None:
+    for dimension in (1, 80):
+        report = audited(name, "2", "image", 2000, dimension)
+        assert report.passed, report.failures
+
+
+def test_sound_controls_pass() -> None:
+    for subject in (SoundLaplace().subject(), RandomisedLabel().subject()):
+        report = audit(subject, 20_000, SeededEntropy(1))
+        assert report.passed, report.failures
+
+
+def test_forty_audits_of_a_tight_mechanism_never_trip() -> None:
+    """At 99 % some bounds lie above the claim, as they must; at the family-wise level none does."""
+    above = 0
+    for seed in range(40):
+        report = audit_mechanism("randomised_response", Claim.of("1"), 1, 2000, SeededEntropy(seed))
+        assert report.passed, report.failures
+        above += sum(check.share > 1 for check in report.checks if check.share is not None)
+    assert above >= 1
+
+
+def test_too_few_trials_are_refused() -> None:
+    with pytest.raises(ValueError, match="trials must be at least 1,000, got 10"):
+        audited("laplace", "1", "element", 10)
