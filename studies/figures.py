@@ -9,16 +9,16 @@ the SHA-256 of their source name: no flattering selection. The noise is seeded: 
 from __future__ import annotations
 
 import argparse
-import hashlib
 import json
+from dataclasses import asdict
 from pathlib import Path
 
 import numpy as np
-from veilray.evaluation.premise import plot, premise
 
+from veilray.evaluation.premise import plot, premise
 from veilray.images import Collection
 from veilray.methods import load_method
-from veilray.report import contact_sheet, draw_sheet
+from veilray.report import contact_sheet, draw_sheet, first_by_hash
 
 SHOWN = 10
 HELD_OUT = 500
@@ -29,14 +29,12 @@ def main() -> None:
     method = load_method(asked.model)
     asked.out.mkdir(parents=True, exist_ok=True)
     with Collection.open(asked.images, root=asked.root) as private:
-        names = [hashlib.sha256(f"{ref.source}#{ref.frame}".encode()).digest() for ref in private.refs]
-        chosen = sorted(range(len(names)), key=lambda index: names[index])[:SHOWN]
-        _, originals = next(private.batches(method.geometry, SHOWN, chosen))
+        _, originals = next(private.batches(method.geometry, SHOWN, first_by_hash(private, SHOWN)))
     rows = contact_sheet(method, originals, seed=0)
     draw_sheet(rows, asked.out / f"contact-sheet-{asked.name}.png", note=asked.credit)
     with Collection.open(asked.held_out, root=asked.root) as held_out:
         count = min(HELD_OUT, len(held_out))
-        _, images = next(held_out.batches(method.geometry, count, range(count)))
+        _, images = next(held_out.batches(method.geometry, count, first_by_hash(held_out, count)))
     measured = premise(method.flow, images)
     plot(measured, asked.out / f"premise-{asked.name}.png")
     scores = method.flow.bits_per_dimension(images).double().numpy()
@@ -44,7 +42,7 @@ def main() -> None:
         "model": method.card.model_dump(mode="json", exclude={"geometry_rule"}),
         "held_out_images": count,
         "held_out_bits_per_dimension": round(float(scores.mean()), 3),
-        "premise": measured.facts(),
+        "premise": {key: value for key, value in asdict(measured).items() if key != "histogram"},
         "settings": [
             {
                 "unit": row.guarantee.unit,

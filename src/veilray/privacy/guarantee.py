@@ -225,7 +225,9 @@ class Guarantee:
                 f"what is released in clear: {', '.join(public)} (the claim holds among images that agree on it)"
             )
         lines += list(self.in_clear)
-        lines.append("that an image is part of the release; how many images and patients there are, and the most of one patient")
+        lines.append(
+            "that an image is part of the release; how many images and patients there are, and the most of one patient"
+        )
         training = self.model_training
         if training is None or training.data == "not covered":
             lines.append("the records on which the network was trained")

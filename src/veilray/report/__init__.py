@@ -1,7 +1,7 @@
 """Pages and pictures for people."""
 
 from veilray.report.page import DemoFacts, card_page, demo_page
-from veilray.report.sheet import SETTINGS, Row, Setting, contact_sheet, draw_sheet, preview_sheet
+from veilray.report.sheet import SETTINGS, Row, Setting, contact_sheet, draw_sheet, first_by_hash, preview_sheet
 
 __all__ = [
     "SETTINGS",
@@ -12,5 +12,6 @@ __all__ = [
     "contact_sheet",
     "demo_page",
     "draw_sheet",
+    "first_by_hash",
     "preview_sheet",
 ]

@@ -33,7 +33,7 @@ def test_marginal_tests_alone_pass_shared_noise() -> None:
     """Why joint tests exist: each element of an infinitely leaking build looks right."""
     for name in ("pair-shared noise", "coupled rows"):
         report = audit(GALLERY[name].build(), 10_000, SeededEntropy("marginal"))
-        assert all(check.passed for check in report.checks if check.family == "marginal")
+        assert all(check.passed for check in report.checks if check.test == "each element")
         assert not all(check.passed for check in report.checks if check.family == "joint")
 
 
@@ -44,7 +44,7 @@ def test_the_published_batch_clip_leaks_what_its_bound_says() -> None:
     assert broken.true_epsilon == 4.0
     assert worst.limit is not None
     assert worst.limit.value == 0.25
-    assert 3.5 < (worst.shown or 0) <= broken.true_epsilon
+    assert 3.0 < (worst.shown or 0) <= broken.true_epsilon
 
 
 def test_a_release_never_loads_the_gallery() -> None:

@@ -1,6 +1,6 @@
 """One-run games over the elements of a box: every element, or every small group of them, is a trial of its own.
 
-Each target element is +far or -far by a fair coin, its neighbours stay fixed, and the auditor guesses the coins from
+Each target element is +far or -far by a fair coin, its neighbours are 0, and the auditor guesses the coins from
 one statistic of each group. A mechanism that randomises elements independently is audited by a million of them in a
 second (PRIVACY.md 6); for dependent ones the bound still holds under the claim (Steinke, Nasr and Jagielski 2023).
 Differences and sums catch noise that elements or rows share, which no statistic of one element can see.
@@ -62,16 +62,19 @@ def play_elements(subject: Subject, plan: Plan, entropy: Entropy, bar: float | N
         marginal = game.weights.size == 1
         wanted = 2 * (plan.trials if marginal else max(plan.trials // 10, min(plan.trials, 4000)))
         wanted = min(wanted, max(400, plan.elements // game.weights.size))
-        pilot_scores, pilot_first = _scores(subject, game, max(400, wanted // 5), entropy)
+        refused = subject.refuses(np.zeros((2, subject.dimension)))
+        if refused:
+            told = f"{game.name} / refused"
+            checks.append(Check(told, "joint", "zero rows are released", passed=False, trials=0, detail=refused))
+            continue
+        # The target is +far or -far and its neighbours are 0, so every statistic is symmetric about 0 and a larger one
+        # speaks for +far: the threshold alone comes from the pilot.
+        pilot, pilot_first = _scores(subject, game, max(400, wanted // 4), entropy)
+        gaussian = marginal and subject.element.kind == "mu"
+        threshold = threshold_of(pilot, pilot_first, subject.element, closed_form=gaussian)
         scores, first = _scores(subject, game, wanted, entropy)
-        # Centre and threshold come from the pilot alone; an honest element has its worst ratio beyond the clip.
-        high, low = (np.median(pilot_scores[side]) for side in (pilot_first, ~pilot_first))
-        centre, sign = (high + low) / 2, 1.0 if high >= low else -1.0
-        mu = marginal and subject.element.kind == "mu"
-        threshold = threshold_of(sign * (pilot_scores - centre), pilot_first, subject.element, closed_form=mu)
-        centred = sign * (scores - centre)
-        guessed = np.abs(centred) >= threshold
-        right = int(np.count_nonzero(guessed & ((centred >= 0) == first)))
+        guessed = np.abs(scores) >= threshold
+        right = int(np.count_nonzero(guessed & ((scores >= 0) == first)))
         counts = Counts(right, int(np.count_nonzero(guessed)) - right, len(scores))
         family = "marginal" if marginal else "joint"
         checks.append(scored_check(game.name, family, counts, subject.element, plan, bar if marginal else None))
@@ -84,9 +87,9 @@ def _scores(subject: Subject, game: ElementGame, trials: int, entropy: Entropy) 
     across = subject.dimension // wide
     down = -(-trials // across)
     first = fair_coins(down * across, entropy).reshape(down, across)
-    rows = np.full((down, high, across, wide), _FAR)
+    rows = np.zeros((down, high, across, wide))
     rows[:, -1, :, -1] = np.where(first, _FAR, -_FAR)
-    padded = np.full((down * high, subject.dimension), _FAR)
+    padded = np.zeros((down * high, subject.dimension))
     padded[:, : across * wide] = rows.reshape(down * high, across * wide)
     released = subject.draw(padded, entropy, high)[:, : across * wide].reshape(down, high, across, wide)
     return np.einsum("rhaw,hw->ra", released, game.weights).reshape(-1), first.reshape(-1)

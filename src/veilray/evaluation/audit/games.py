@@ -26,11 +26,11 @@ __all__ = ["ELEMENTS", "Plan", "fair_coins", "play", "scored_check", "threshold_
 ELEMENTS = 2**27
 """Most numbers drawn for one pair, unless told otherwise."""
 
-_QUANTILES = (0.0, 0.2, 0.5, 0.8, 0.9, 0.95, 0.99, 0.997, 0.999, 0.9995)
+_QUANTILES = (0.0, 0.2, 0.5, 0.8, 0.9, 0.95, 0.99, 0.997, 0.999, 0.9997)
 """Shares of the trials that a threshold may abstain from."""
 
 _PLATEAU = 1 - 1e-9
-_PLATEAU_SHARE = 0.01
+_PLATEAU_SHARE = 0.2
 _PILOT = 4
 _FEWEST = 400
 _TRY = 0.9
@@ -120,7 +120,7 @@ def threshold_of(scores: Floats, first: NDArray[np.bool_], limit: Limit, closed_
     """The threshold that proves most on the pilot, at 90 %.
 
     In `closed_form` there is nothing to choose: an honest pure mechanism has its worst ratio on a whole set of outputs,
-    so the threshold is the largest score, where a hundredth of the trials reach it; Gaussians need no abstention.
+    so the threshold is the largest score, where a fifth of the trials reach it; Gaussians need no abstention.
     """
     size = np.abs(scores)
     top = float(size.max(initial=0.0)) * _PLATEAU

@@ -9,7 +9,7 @@ import numpy as np
 
 from veilray.evaluation.audit.confidence import Limit
 from veilray.evaluation.audit.gallery.entry import SoundLaplace, entry
-from veilray.evaluation.audit.pairs import latent_pairs
+from veilray.evaluation.audit.pairs import WORST, Pair, latent_pairs
 from veilray.evaluation.audit.subject import Subject
 from veilray.privacy import Entropy
 from veilray.privacy.bounds import GridBound
@@ -54,7 +54,7 @@ class BatchMatrixClip(SoundLaplace):
     """CADP's published clip: one matrix norm for the batch, radius min(epsilon/2, 4), scale radius/epsilon.
 
     Toelle et al. 2022. The matrix norm of order 1 is the largest *column* sum, so of a batch of one image it bounds
-    each element by r, not their sum: two images differ by 2 r d in the L1 norm, and epsilon is truly 2 d times the claim.
+    each element by r, not their sum: two images differ by 2 r d in the L1 norm: epsilon is 2 d times the claim.
     """
 
     def __init__(self) -> None:
@@ -91,7 +91,9 @@ class BatchMatrixClip(SoundLaplace):
             distances = np.abs(y - second).sum(axis=1) - np.abs(y - first).sum(axis=1)
             return np.asarray(distances / (float(self.scale) / 256))
 
-        pairs = latent_pairs(self.dimension, limit, None)
+        corner = np.full((1, self.dimension), 1e6)
+        worst = Pair(WORST, corner, -corner, limit, "marginal")
+        pairs = (worst, *latent_pairs(self.dimension, limit, None)[1:])
         return replace(sound, limit=limit, element=None, pairs=pairs, log_ratio=log_ratio, alone=self.alone)
 
 

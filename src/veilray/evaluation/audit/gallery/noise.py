@@ -39,20 +39,20 @@ class HalvedScale(SoundLaplace):
         self.scale /= 2
 
 
-class _TwentyDigits(DiscreteLaplace):
-    digits = 20  # a constant where it must grow with the scale
+class _EighteenDigits(DiscreteLaplace):
+    digits = 18  # a constant where it must grow with the scale
 
 
 @entry("too few bits", "each element", trials=100_000)
 class TooFewBits(SoundLaplace):
-    """The noise has 20 binary digits at a scale that needs 27: its ends show the input."""
+    """The noise has 18 binary digits at a scale that needs 25: its ends show the input."""
 
     dimension = 16
-    epsilon = Fraction(1, 512)
+    epsilon = Fraction(1, 128)
 
     @cached_property
     def sampler(self) -> DiscreteLaplace:
-        return _TwentyDigits(self.scale, self.grid.size)
+        return _EighteenDigits(self.scale, self.grid.size)
 
 
 @entry("kept coordinate", "each element", "noise has full rank")
