@@ -65,6 +65,7 @@ def release(
     delta: ExactLike = 0,
     clip: ExactLike | None = None,
     radius: ExactLike | None = None,
+    candidates: int | None = None,
     bound: str | None = None,
     label_policy: str = "withheld",
     label_epsilon: ExactLike | None = None,
@@ -84,6 +85,7 @@ def release(
 
     Args:
         epsilon, delta, clip, radius: exact: `"0.5"`, `"1/3"`, `4`; floats are refused.
+        candidates: how many draws of the prior `selection` chooses among.
         label_policy: `public`, `randomised` (with `label_epsilon`) or `withheld`.
         condition_policy: further conditions: name to `public`, `randomised:EPSILON` or `withheld`.
         condition_levels: public levels of randomised conditions; default: those of the model card.
@@ -99,7 +101,9 @@ def release(
         ValueError: for wrong use. veilray.errors.Refused: where keeping the claim forbids it.
     """
     method = open_model(model)
-    drawn_by = method.calibrated(Claim.of(epsilon, delta, unit), mechanism, clip=clip, radius=radius, bound=bound)
+    drawn_by = method.calibrated(
+        Claim.of(epsilon, delta, unit), mechanism, clip=clip, radius=radius, bound=bound, candidates=candidates
+    )
     policies = _policies(label_policy, label_epsilon, condition_policy or {})
     out = Path(out).absolute()
     with Collection.open(Path(images), layout=layout, root=root) as collection:

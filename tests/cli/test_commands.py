@@ -253,3 +253,37 @@ def test_an_interrupted_fit_resumes_to_the_same_weights(
     ]
     assert weights[0] == weights[1]
     assert len((tmp_path / "parts" / log).read_text().splitlines()) == 3
+
+
+@pytest.mark.parametrize(
+    ("mechanism", "options"),
+    [
+        ("laplace", ["--bound", "l1-ball"]),
+        ("gaussian", ["--delta", "1e-6"]),
+        ("directional", []),
+        ("codebook", []),
+        ("selection", ["--candidates", "64"]),
+    ],
+)
+def test_every_mechanism_releases_and_resumes(
+    veilray: Run, pictures: Path, model: Path, tmp_path: Path, mechanism: str, options: list[str]
+) -> None:
+    asked = ["release", pictures, "--model", model, "--epsilon", "4", "--out", tmp_path / "r"]
+    asked += ["--mechanism", mechanism, *options]
+    ran = veilray(*asked, "--json")
+    assert ran.code == 0, ran.err
+    told = json.loads(ran.out)["guarantee"]
+    assert (told["mechanism"], told["image_epsilon"]) == (mechanism, "4")
+    assert len(list((tmp_path / "r" / "images").glob("*.png"))) == 24
+    assert veilray(*asked, "--resume").code == 0
+
+
+def test_a_selection_releases_only_pictures_of_its_public_list(
+    veilray: Run, pictures: Path, model: Path, tmp_path: Path
+) -> None:
+    asked = ["--model", model, "--epsilon", "4", "--mechanism", "selection", "--candidates", "8"]
+    told = {}
+    for run in "ab":
+        veilray("release", pictures, *asked, "--out", tmp_path / run)
+        told[run] = {path.read_bytes() for path in (tmp_path / run / "images").glob("*.png")}
+    assert len(told["a"] | told["b"]) <= 8

@@ -92,6 +92,18 @@ def test_the_card_says_the_worst_patient_the_odds_and_the_limits(guarantee: Guar
     assert max(map(len, card_text(guarantee, width=80).splitlines())) <= 80
 
 
+def test_many_small_releases_of_a_patient_read_better_at_a_delta() -> None:
+    mechanism = MECHANISMS["gaussian"].calibrate(Claim.of("1", "1e-6"), 8)
+    released = mechanism.guarantee(8).with_release(
+        releases=Releases(images=40, patients=2, largest_patient=20),
+        conditions={},
+        model_training=ModelTraining(data="public", statement="x"),
+    )
+    text = " ".join(card_text(released).split())
+    assert "worst patient (20 images) epsilon 20; read at delta 1e-6 the worst patient has epsilon 5.21" in text
+    assert "but for a chance of delta" in text
+
+
 def test_a_method_without_a_guarantee_says_so_where_a_claim_would_stand() -> None:
     assert card_entries(None)[0].text.startswith(EMPIRICAL)
     assert card_entries(None)[0].warning

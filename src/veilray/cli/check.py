@@ -23,6 +23,7 @@ def check(
     delta: Annotated[str, typer.Option(help="For mechanisms that are not pure.")] = "0",
     clip: Annotated[str | None, typer.Option(help="Half side of the box that latents are clipped to.")] = None,
     radius: Annotated[str | None, typer.Option(help="Radius of the ball, for --bound l1-ball or l2-ball.")] = None,
+    candidates: Annotated[int | None, typer.Option(help="Public candidates, for --mechanism selection.")] = None,
     bound: Annotated[str | None, typer.Option(help="box, l1-ball or l2-ball.")] = None,
     layout: Annotated[str, typer.Option(help="Rule for patient and label.")] = "folders",
     root: Annotated[Path | None, typer.Option(help="Folder that the manifest's paths are relative to.")] = None,
@@ -44,7 +45,7 @@ def check(
     drawn_by = None
     if epsilon is not None:
         claim = Claim.of(epsilon, delta, unit)  # type: ignore[arg-type]  # Claim checks the unit itself
-        drawn_by = method.calibrated(claim, mechanism, clip=clip, radius=radius, bound=bound)
+        drawn_by = method.calibrated(claim, mechanism, clip=clip, radius=radius, bound=bound, candidates=candidates)
     with open_images(images, layout, root) as collection:
         told = _counts(collection)
         told["domain"] = _domain(method, collection)

@@ -14,12 +14,13 @@ from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from veilray.images import Collection, Geometry
-from veilray.privacy import MECHANISMS, Claim, Entropy, Guarantee, Mechanism, ModelTraining
+from veilray.privacy import MECHANISMS, Claim, Entropy, Guarantee, Mechanism, ModelTraining, SeededEntropy
 from veilray.registry import Registry
 
 __all__ = ["METHODS", "Method", "ModelCard", "Release", "ReleaseContext", "load_method", "read_card"]
 
 CARD = "model.json"
+_CANDIDATES = 1024
 
 Progress = Callable[[int, int], None]
 """Called with (done, total); for progress on stderr."""
@@ -124,10 +125,18 @@ class Method(ABC):
     def calibrated(self, claim: Claim, mechanism: str | None = None, **options: Any) -> Mechanism:
         """The mechanism (default: the method's own) that keeps `claim` on this method's latent.
 
-        Options left at None take the mechanism's public defaults.
+        Options left at None take the mechanism's public defaults. A mechanism that chooses among `candidates` gets
+        so many draws of the decoder's prior (default 1,024): one public list for all images of this model, the same
+        on every machine, made from the hash of the weights.
         """
         given = {name: value for name, value in options.items() if value is not None}
-        return MECHANISMS[mechanism or self.default_mechanism].calibrate(claim, self.dimension, **given)
+        kind = MECHANISMS[mechanism or self.default_mechanism]
+        if kind.wants_candidates:
+            count = given.pop("candidates", _CANDIDATES)
+            if count < 2:
+                raise ValueError(f"candidates must be 2 or more, got {count}")
+            given["candidates"] = self.prior(count, SeededEntropy(f"public candidates of {self.card.weights_sha256}"))
+        return kind.calibrate(claim, self.dimension, **given)
 
     def release(self, images: NDArray[Any], context: ReleaseContext) -> Release:
         """Encode, bound, randomise and decode a batch of images `(n, c, h, w)`.

@@ -117,6 +117,7 @@ class DPGlow(Method):
                     epochs=epochs,
                     batch_size=min(batch_size, len(kept)),
                     learning_rate=learning_rate,
+                    ema_decay=_ema_decay(epochs * len(kept) // batch_size),
                     seed=seed,
                     max_minutes=max_minutes,
                 ),
@@ -188,6 +189,11 @@ class DPGlow(Method):
     def domain_scores(self, images: NDArray[Any]) -> NDArray[np.float64]:
         """Bits per dimension of each image less its complexity, `(n,)`; see `veilray.methods.domain`."""
         return _scores(self.flow, images)
+
+
+def _ema_decay(steps: int) -> float:
+    """Average the weights over about the last twentieth of the steps, at least 100 and at most 1,000 of them."""
+    return 1 - 1 / min(1000, max(100, steps // 20))
 
 
 def _hold_out(collection: Collection) -> tuple[Collection, Collection]:

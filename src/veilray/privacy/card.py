@@ -3,13 +3,19 @@
 from __future__ import annotations
 
 import textwrap
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from fractions import Fraction
 
+from veilray.privacy.composition import events_of, reported_epsilon, total_in_gdp
 from veilray.privacy.exact import decimal_text
 from veilray.privacy.guarantee import EMPIRICAL, Bound, Guarantee
 
 __all__ = ["CardEntry", "card_entries", "card_text"]
+
+READING_DELTA = Fraction(1, 10**6)
+"""Delta of the (epsilon, delta) reading that the card shows beside the sum."""
+
+_LARGEST_READ = Fraction(200)  # beyond, the reading takes seconds and protects nobody
 
 _MECHANISM_WORDS = {
     "laplace": "Laplace noise on every latent coordinate, drawn on an integer grid",
@@ -79,9 +85,10 @@ def _claim(guarantee: Guarantee) -> str:
     unit = {"image": "whole image", "element": "single latent element"}.get(guarantee.unit, guarantee.unit)
     figures = f"epsilon {decimal_text(guarantee.epsilon)}"
     figures += " (pure)" if guarantee.delta == 0 else f", delta {float(guarantee.delta):.3g}"
+    slip = "" if guarantee.delta == 0 else ", but for a chance of delta"
     return (
         f"local differential privacy for every {unit}: {figures}. Whatever the image was, each possible output is "
-        "as likely as for any other image, within that factor e^epsilon."
+        f"as likely as for any other image, within that factor e^epsilon{slip}."
         if guarantee.unit == "image"
         else f"local differential privacy for every {unit}: {figures}. This says nothing strong about the whole "
         f"image, for which the same noise gives epsilon {decimal_text(guarantee.image_epsilon)}."
@@ -107,9 +114,22 @@ def _other_units(guarantee: Guarantee) -> str:
     if releases is not None and guarantee.patient_epsilon is not None and releases.largest_patient:
         images = "1 image" if releases.largest_patient == 1 else f"{releases.largest_patient} images"
         parts.append(f"worst patient ({images}) epsilon {decimal_text(guarantee.patient_epsilon)}")
+        parts += _readings(guarantee, releases.largest_patient)
     elif releases is not None:
         parts.append("worst patient unknown (no patient key)")
     return "; ".join(parts) + "."
+
+
+def _readings(guarantee: Guarantee, images: int) -> list[str]:
+    """The (epsilon, delta) reading of the worst patient, where it says less than the plain sum."""
+    summed = guarantee.patient_epsilon
+    if images < 2 or summed is None or summed > _LARGEST_READ:
+        return []
+    events = [replace(event, count=images) for event in events_of(guarantee)]
+    read = min(Fraction(reported_epsilon(events, READING_DELTA)), total_in_gdp(events, READING_DELTA).epsilon)
+    if read > summed * Fraction(99, 100):
+        return []
+    return [f"read at delta 1e-6 the worst patient has epsilon {decimal_text(read)} (reported, not what is charged)"]
 
 
 def _mechanism(guarantee: Guarantee) -> str:

@@ -2,11 +2,26 @@
 
 from __future__ import annotations
 
+from fractions import Fraction
+
 import pytest
 
-from veilray.evaluation.audit import BARS, EPSILONS, FULL, QUICK, Report, audit, audit_mechanism, bar
+from veilray.evaluation.audit import (
+    BARS,
+    EPSILONS,
+    FULL,
+    QUICK,
+    Report,
+    audit,
+    audit_mechanism,
+    bar,
+    label_subject,
+    subject_of,
+)
 from veilray.evaluation.audit.gallery import RandomisedLabel, SoundLaplace
-from veilray.privacy import MECHANISMS, Claim, SeededEntropy
+from veilray.privacy import MECHANISMS, Claim, Entropy, SeededEntropy
+from veilray.privacy.mechanisms.base import Floats, Integers
+from veilray.privacy.mechanisms.randomised_response import respond
 
 UNITS = {"laplace": ("image", "element"), "gaussian": ("image", "element"), "randomised_response": ("image", "element")}
 
@@ -81,3 +96,20 @@ def test_forty_audits_of_a_tight_mechanism_never_trip() -> None:
 def test_too_few_trials_are_refused() -> None:
     with pytest.raises(ValueError, match="trials must be at least 1,000, got 10"):
         audited("laplace", "1", "element", 10)
+
+
+def test_the_support_is_enumerated_on_a_coarse_grid() -> None:
+    """Few grid values: every one that comes out often under one input is seen under the other, in proportion."""
+    mechanism = MECHANISMS["laplace"].calibrate(Claim.of("4", unit="element"), 1, clip=1, grid_bits=1)
+    report = audit(subject_of(mechanism), 20_000, SeededEntropy("coarse"))
+    assert report.passed, report.failures
+    values = next(check for check in report.checks if check.test == "worst case / values")
+    assert 0.8 < (values.share or 0) <= 1.1
+
+
+def test_a_label_pipeline_is_held_to_its_epsilon() -> None:
+    def pipeline(labels: Integers, entropy: Entropy) -> Floats:
+        return respond(labels, 3, "2", entropy)[:, None].astype(float)
+
+    assert audit(label_subject("label", pipeline, Fraction(2)), 20_000, SeededEntropy(1)).passed
+    assert not audit(label_subject("label", pipeline, Fraction(1)), 20_000, SeededEntropy(1)).passed

@@ -55,6 +55,8 @@ class Mechanism(ABC):
     """
 
     name: ClassVar[str]
+    wants_candidates: ClassVar[bool] = False
+    """True when `calibrate` needs `candidates`: a public `(N, dimension)` list drawn without looking at a record."""
 
     @classmethod
     @abstractmethod

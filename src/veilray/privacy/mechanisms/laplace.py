@@ -29,11 +29,10 @@ from veilray.privacy.guarantee import Guarantee
 from veilray.privacy.mechanisms.base import MECHANISMS, Claim
 from veilray.privacy.mechanisms.grid import GridMechanism, grid_bound, refuse_unknown
 from veilray.privacy.mechanisms.normal_plus_laplace import to_normal
-from veilray.privacy.samplers.discrete_laplace import CHARGE, DiscreteLaplace
+from veilray.privacy.samplers.discrete_laplace import CHARGE, LARGEST_EPSILON, DiscreteLaplace
 
 __all__ = ["Laplace"]
 
-_LARGEST_EPSILON = 10_000  # of one element or one ball: thresholds grow by 3 bits for each unit of it
 _OPTIONS = ("bound", "clip", "radius", "grid_bits", "decode")
 
 
@@ -88,8 +87,8 @@ class Laplace(GridMechanism):
         grid = grid_bound(claim, dimension, ("box", "l1-ball"), bound, clip, radius, grid_bits)
         # What one draw of 2 size / t may cost: an element of the box, or a way across the ball.
         share = claim.epsilon / dimension if grid.kind == "box" and claim.unit == "image" else claim.epsilon
-        if share > _LARGEST_EPSILON:
-            raise ValueError(f"epsilon must be at most {_LARGEST_EPSILON:,}, got {share}: such noise hides nothing")
+        if share > LARGEST_EPSILON:
+            raise ValueError(f"epsilon must be at most {LARGEST_EPSILON:,}, got {share}: such noise hides nothing")
         left = share - (CHARGE if grid.kind == "box" else dimension * CHARGE)
         if left <= 0:
             raise ValueError(f"epsilon must be above 2^-90 an element, got {claim.epsilon}")

@@ -42,6 +42,7 @@ class Selection(Mechanism):
     """Release one of a public list of candidates; make one with `calibrate`."""
 
     name: ClassVar[str] = "selection"
+    wants_candidates: ClassVar[bool] = True
 
     def __init__(self, candidates: Floats, selection: SubsetSelection) -> None:
         self._candidates = candidates

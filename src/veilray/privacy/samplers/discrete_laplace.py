@@ -41,10 +41,13 @@ from numpy.typing import NDArray
 
 from veilray.privacy.entropy import Entropy, RowStreams
 
-__all__ = ["CHARGE", "DiscreteLaplace"]
+__all__ = ["CHARGE", "LARGEST_EPSILON", "DiscreteLaplace"]
 
 CHARGE = Fraction(1, 2**90)
 """Epsilon charged for one element, beyond distance / t: proved above with a factor of 64 to spare."""
+
+LARGEST_EPSILON = 10_000
+"""Largest 2C / t: each unit of it lengthens the thresholds by 3 bits, and such noise hides nothing."""
 
 _TAIL = Fraction("69.31471806")  # 100 ln 2, rounded up
 _MOST_DIGITS = 51  # so that every output, a half-integer, is exact in float64
@@ -62,7 +65,7 @@ class DiscreteLaplace:
         clip: C, the largest |q| that is ever added to, in grid units.
 
     Raises:
-        ValueError: for a scale or clip that is not positive, or that needs more than 51 digits.
+        ValueError: for a scale or clip that is not positive, a scale below clip / 5,000, or more than 51 digits.
     """
 
     scale: Fraction
@@ -73,6 +76,8 @@ class DiscreteLaplace:
             raise ValueError(f"scale must be above 0, got {self.scale}")
         if self.clip < 1:
             raise ValueError(f"clip must be at least 1 grid unit, got {self.clip}")
+        if 2 * self.clip > LARGEST_EPSILON * self.scale:
+            raise ValueError(f"scale must be at least clip / {LARGEST_EPSILON // 2:,}, got {self.scale} for {self.clip}")
         if self.digits > _MOST_DIGITS:
             raise ValueError(
                 f"scale must need at most {_MOST_DIGITS} binary digits, got {self.digits}: "
@@ -128,8 +133,8 @@ class DiscreteLaplace:
         streams = entropy.streams()
         rows, columns = (1, shape[0] * shape[1]) if streams.shared else shape
         out = np.empty((rows, columns), np.int64)
-        wide = min(columns, _BLOCK)
-        high = min(rows, max(1, _BLOCK // max(1, wide)))
+        wide = max(1, min(columns, _BLOCK))
+        high = min(rows, max(1, _BLOCK // wide))
         buffers = _Buffers.of(self.digits + 1, high * wide)
         for top in range(0, rows, high):
             for left in range(0, columns, wide):

@@ -78,8 +78,8 @@ class RoundedGaussian:
         streams = entropy.streams()
         rows, columns = (1, shape[0] * shape[1]) if streams.shared else shape
         out = np.empty((rows, columns), np.int64)
-        wide = min(columns, _BLOCK)
-        high = min(rows, max(1, _BLOCK // max(1, wide)))
+        wide = max(1, min(columns, _BLOCK))
+        high = min(rows, max(1, _BLOCK // wide))
         for top in range(0, rows, high):
             for left in range(0, columns, wide):
                 block = out[top : top + high, left : left + wide]
