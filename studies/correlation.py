@@ -173,7 +173,7 @@ def draw(rows: list[Row], target: Path) -> None:
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--out", type=Path, default=Path("studies/results"))
+    parser.add_argument("--out", type=Path, default=Path("docs/data"))
     parser.add_argument("--quick", action="store_true", help="a few points only, in half a minute")
     arguments = parser.parse_args()
     arguments.out.mkdir(parents=True, exist_ok=True)

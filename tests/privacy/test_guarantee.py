@@ -170,9 +170,7 @@ def test_what_is_not_covered_names_conditions_in_clear_and_training():
     guarantee = example(
         conditions={"view": ConditionPolicy(policy="public"), "label": ConditionPolicy(policy="withheld")},
         in_clear=("the folder",),
-        model_training=ModelTraining(
-            data="dp-sgd", statement="private", epsilon=Fraction(3), delta=Fraction(1, 10**5)
-        ),
+        model_training=ModelTraining(data="dp-sgd", statement="private", epsilon=Fraction(3), delta=Fraction(1, 10**5)),
     )
     text = " / ".join(guarantee.not_covered())
     assert "view" in text

@@ -60,7 +60,7 @@ def _of_model(model: str, mechanism: str | None, claim: Claim, trials: int) -> l
     from veilray.api import open_model
     from veilray.evaluation.audit import audit as run
     from veilray.evaluation.audit import calibrated, subject_of
-    from veilray.evaluation.audit.through_file import THROUGH_FILE_ELEMENTS, through_file
+    from veilray.evaluation.audit.through_file import THROUGH_FILE_ROWS, through_file
     from veilray.flows import keep_freed_memory
 
     keep_freed_memory()
@@ -69,7 +69,7 @@ def _of_model(model: str, mechanism: str | None, claim: Claim, trials: int) -> l
     with progress_bar("auditing the latent") as advance:
         latent = run(subject_of(drawn_by), trials, progress=advance)
     with progress_bar("auditing through the file") as advance:
-        seen = run(through_file(method, drawn_by), trials, progress=advance, elements=THROUGH_FILE_ELEMENTS)
+        seen = run(through_file(method, drawn_by), trials, progress=advance, rows=THROUGH_FILE_ROWS)
     return [latent, seen]
 
 

@@ -10,7 +10,7 @@ import sys
 
 import typer
 
-from veilray.cli import card, check, demo, fit, release
+from veilray.cli import audit, card, check, demo, fit, release
 from veilray.cli.output import STATUS
 from veilray.errors import Refused
 
@@ -27,6 +27,7 @@ app.command("release")(release.release)
 app.command("check")(check.check)
 app.command("card")(card.card)
 app.command("demo")(demo.demo)
+app.command("audit")(audit.audit)
 
 _WRONG_USE, _REFUSED, _INTERRUPTED = 2, 3, 130
 _CONTINUE = "interrupted; what was finished is kept, and --resume continues"

@@ -77,7 +77,7 @@ def gaussian_sigma(epsilon: Fraction, delta: Fraction) -> Fraction:
 
     Example:
         >>> f"{float(gaussian_sigma(Fraction(64), Fraction(1, 10**6))):.4f}"
-        '0.1321'
+        '0.1319'
     """
     return round_up(1 / gaussian_mu(epsilon, delta))
 

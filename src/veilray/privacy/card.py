@@ -6,6 +6,7 @@ import textwrap
 from dataclasses import dataclass, replace
 from fractions import Fraction
 
+from veilray.privacy.audited import AUDITED
 from veilray.privacy.composition import events_of, reported_epsilon, total_in_gdp
 from veilray.privacy.exact import decimal_text
 from veilray.privacy.guarantee import EMPIRICAL, Bound, Guarantee
@@ -61,6 +62,15 @@ def card_entries(guarantee: Guarantee | None) -> list[CardEntry]:
             )
         )
     entries.append(CardEntry("Mechanism", _mechanism(guarantee)))
+    audited = AUDITED.get(guarantee.mechanism)
+    if audited is not None:
+        entries.append(
+            CardEntry(
+                "Audited",
+                f"with {audited.trials:,} trials a side an attacker reached at least {100 * audited.share:.1f} % of the "
+                "mechanism's claim and never more than the claim.",
+            )
+        )
     if guarantee.conditions:
         entries.append(CardEntry("Conditions", _conditions(guarantee)))
     training = guarantee.model_training

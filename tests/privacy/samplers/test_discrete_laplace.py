@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 from fractions import Fraction
 from functools import cached_property
@@ -60,7 +61,7 @@ def worst_ratios(noise: DiscreteLaplace) -> tuple[Fraction, Fraction]:
     def ratio(column: tuple[int, ...]) -> int:
         return -(-(max(column) << 300) // min(column))
 
-    pairs = (pair for c in columns for pair in zip(c, c[1:], strict=False))
+    pairs = (pair for c in columns for pair in itertools.pairwise(c))
     return Fraction(max(map(ratio, columns)), 2**300), Fraction(max(map(ratio, pairs)), 2**300)
 
 
@@ -250,7 +251,7 @@ def test_frequent_ties_keep_the_law(monkeypatch, fits):
         out[:-1] = np.where(out[:-1] & 1, noise._first[:-1], out[:-1])
 
     monkeypatch.setattr(module.RowStreams, "fill", fill)
-    drawn = noise.sample((1, module._BLOCK), SystemEntropy())[0]
+    drawn = noise.sample((1, module.BLOCK), SystemEntropy())[0]
     assert original(drawn, drawn).all()
     n = np.where(drawn >= 0, drawn, -drawn - 1)
     # A coin: half the time a plain word (even, so biased by 2^-16 only), half the time decided by the rest of the bits.

@@ -60,8 +60,9 @@ def play_elements(subject: Subject, plan: Plan, entropy: Entropy, bar: float | N
         if game.weights.shape[1] > subject.dimension:
             continue
         marginal = game.weights.size == 1
-        wanted = 2 * (plan.trials if marginal else max(plan.trials // 10, min(plan.trials, 4000)))
-        wanted = min(wanted, max(400, plan.elements // game.weights.size))
+        high, wide = game.weights.shape
+        groups = plan.most_rows(worst=True) // high * (subject.dimension // wide)
+        wanted = max(400, min(2 * (plan.trials if marginal else plan.fewer), groups))
         refused = subject.refuses(np.zeros((2, subject.dimension)))
         if refused:
             told = f"{game.name} / refused"

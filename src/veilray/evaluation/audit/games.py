@@ -21,10 +21,7 @@ from veilray.evaluation.audit.subject import Subject
 from veilray.privacy import Entropy
 from veilray.privacy.mechanisms.base import Floats
 
-__all__ = ["ELEMENTS", "Plan", "fair_coins", "play", "scored_check", "threshold_of"]
-
-ELEMENTS = 2**27
-"""Most numbers drawn for one pair, unless told otherwise."""
+__all__ = ["Plan", "fair_coins", "play", "scored_check", "threshold_of"]
 
 _QUANTILES = (0.0, 0.2, 0.5, 0.8, 0.9, 0.95, 0.99, 0.997, 0.999, 0.9997)
 """Shares of the trials that a threshold may abstain from."""
@@ -35,26 +32,41 @@ _PILOT = 4
 _FEWEST = 400
 _TRY = 0.9
 _ELEMENTS_AT_ONCE = 2**20
+_PILOT_ELEMENTS = 2**24
 
 
 @dataclass(frozen=True)
 class Plan:
-    """How much is drawn and how it is judged.
+    """How much is drawn and how it is judged: the trials asked for, as far as the budget goes; checks say how many.
 
     Attributes:
         trials: of each side of the worst pair and of the element games; other pairs get a tenth, at least 4,000.
         tests: number of checks with a decision; fixes the decision confidence.
-        elements: most numbers drawn for one pair; in high dimension fewer trials are made, and the check says how many.
+        row_words: 64-bit words of entropy that the subject draws for one row.
+        words: most words drawn for the worst pair, or for one element game; a tenth for another pair.
+        rows: most rows drawn for one pair.
     """
 
     trials: int
     tests: int
-    elements: int = ELEMENTS
+    row_words: int = 1
+    words: int = 2**31
+    rows: int = 2**23
+
+    def most_rows(self, worst: bool) -> int:
+        """Rows that the budget allows."""
+        return min(self.rows, (self.words if worst else self.words // 10) // self.row_words)
 
     def sides(self, pair: Pair) -> int:
         """Trials of each side of a pair."""
-        wanted = self.trials if pair.name == WORST else max(self.trials // 10, min(self.trials, 4000))
-        return max(_FEWEST, min(wanted, self.elements // (2 * pair.first.size)))
+        worst = pair.name == WORST
+        wanted = self.trials if worst else self.fewer
+        return max(_FEWEST, min(wanted, self.most_rows(worst) // (2 * len(pair.first))))
+
+    @property
+    def fewer(self) -> int:
+        """Trials of each side where all are not needed."""
+        return max(self.trials // 10, min(self.trials, 4000))
 
 
 def play(subject: Subject, pair: Pair, plan: Plan, entropy: Entropy, bar: float | None = None) -> list[Check]:
@@ -68,7 +80,7 @@ def play(subject: Subject, pair: Pair, plan: Plan, entropy: Entropy, bar: float 
         told = f"{pair.name} / refused"
         return [Check(told, "joint", "both inputs are released", passed=False, trials=0, detail=refused)]
     trials = 2 * plan.sides(pair)
-    pilot, first = _draw(subject, pair, max(_FEWEST, trials // _PILOT), entropy)
+    pilot, first = _draw(subject, pair, _pilot(trials, pair.first.size), entropy)
     half = len(pilot) // 2
     players: dict[str, tuple[Score, float]] = {}
     for name in STATISTICS:
@@ -155,6 +167,10 @@ def _draw(subject: Subject, pair: Pair, trials: int, entropy: Entropy) -> tuple[
     first = fair_coins(trials, entropy)
     rows = np.where(first[:, None, None], pair.first, pair.second).reshape(-1, subject.dimension)
     return subject.draw(rows, entropy, len(pair.first)).reshape(trials, -1), first
+
+
+def _pilot(trials: int, elements: int) -> int:
+    return max(_FEWEST, min(trials // _PILOT, _PILOT_ELEMENTS // elements))
 
 
 def _chunks(trials: int, elements: int) -> Iterator[int]:

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 
 from veilray.evaluation.audit.bars import QUICK, bar
+from veilray.evaluation.audit.counting import CountingEntropy
 from veilray.evaluation.audit.elements import ELEMENT_GAMES, play_elements
-from veilray.evaluation.audit.games import ELEMENTS, Plan, play
+from veilray.evaluation.audit.games import Plan, play
 from veilray.evaluation.audit.pairs import WORST
 from veilray.evaluation.audit.report import Check, Report
 from veilray.evaluation.audit.statistics import STATISTICS
@@ -28,7 +30,7 @@ def audit(
     entropy: Entropy | None = None,
     least: float | None = None,
     progress: Progress | None = None,
-    elements: int = ELEMENTS,
+    rows: int | None = None,
 ) -> Report:
     """Audit a subject by every test.
 
@@ -38,7 +40,8 @@ def audit(
         entropy: what the subject draws from; the operating system's, as a release does, unless given.
         least: the bar, the share of the claim that the likelihood of the worst pair, or each element, must certify.
         progress: for a progress bar.
-        elements: most numbers drawn for one pair; in high dimension fewer trials are made, as each check says.
+        rows: most rows drawn for one pair; a budget of entropy limits them too, so that a mechanism of many draws a row
+            gets fewer trials, as each check says.
 
     Raises:
         ValueError: for fewer than 1,000 trials.
@@ -47,7 +50,9 @@ def audit(
         raise ValueError(f"trials must be at least {FEWEST_TRIALS:,}, got {trials:,}: fewer prove nothing")
     source = SystemEntropy() if entropy is None else entropy
     games = len(subject.pairs) * len(STATISTICS) + (0 if subject.element is None else len(ELEMENT_GAMES))
-    plan = Plan(trials, games, elements)
+    plan = Plan(trials, games, _words_of_a_row(subject))
+    if rows is not None:
+        plan = replace(plan, rows=rows)
     steps = len(subject.pairs) + 2
     by_element = subject.element is not None
     tell = progress or (lambda done, total, what: None)
@@ -61,6 +66,12 @@ def audit(
     checks += check_structure(subject)
     tell(steps, steps, "")
     return Report(subject.name, subject.dimension, tuple(checks))
+
+
+def _words_of_a_row(subject: Subject) -> int:
+    entropy = CountingEntropy("audit cost")
+    subject.draw(subject.pairs[0].first, entropy)
+    return max(1, entropy.tally.bytes // 8 // len(subject.pairs[0].first))
 
 
 def audit_mechanism(

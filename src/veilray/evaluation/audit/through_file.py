@@ -13,10 +13,10 @@ from veilray.methods import Method
 from veilray.privacy import Entropy, Mechanism
 from veilray.privacy.mechanisms.base import Floats
 
-__all__ = ["THROUGH_FILE_ELEMENTS", "through_file"]
+__all__ = ["THROUGH_FILE_ROWS", "through_file"]
 
-THROUGH_FILE_ELEMENTS = 2**19
-"""Most numbers drawn for one pair: each row is a picture to be decoded and encoded."""
+THROUGH_FILE_ROWS = 4096
+"""Most rows drawn for one pair: each is a picture to be decoded and encoded."""
 
 _PICTURES_AT_ONCE = 256
 _PAIRS = ("worst case", "one axis", "last element flipped", "two rows, second flipped", "last cell changed")

@@ -107,10 +107,8 @@ class Laplace(GridMechanism):
 
     def randomise(self, bounded: NDArray[Any], entropy: Entropy) -> Floats:
         """Add the noise and clamp: `(n, d)` float64, odd multiples of half a grid unit, exact."""
-        released = self._noise.add(self._bounded(bounded), entropy).astype(np.float64)
-        released += 0.5
-        released *= 2.0**-self._grid.grid_bits
-        return released
+        released = np.add(self._noise.add(self._bounded(bounded), entropy), 0.5)
+        return np.multiply(released, 2.0**-self._grid.grid_bits, out=released)
 
     def guarantee(self, dimension: int) -> Guarantee:
         """The claim, with the figures for the whole image and, for a box, for one element."""

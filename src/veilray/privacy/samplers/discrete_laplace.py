@@ -40,6 +40,7 @@ from mpmath.ctx_iv import MPIntervalContext
 from numpy.typing import NDArray
 
 from veilray.privacy.entropy import Entropy, RowStreams
+from veilray.privacy.samplers.blocks import BLOCK, blocks
 
 __all__ = ["CHARGE", "LARGEST_EPSILON", "DiscreteLaplace"]
 
@@ -53,7 +54,6 @@ _TAIL = Fraction("69.31471806")  # 100 ln 2, rounded up
 _MOST_DIGITS = 51  # so that every output, a half-integer, is exact in float64
 _FIRST = 16  # bits of the first word, decides all but 2^-16 of the coins
 _LIMB = 64
-_BLOCK = 2**14  # elements: words, bits and ties of one block (1.5 MB at 30 digits) stay in a 2 MB L2 cache
 
 
 @dataclass(frozen=True)
@@ -77,7 +77,9 @@ class DiscreteLaplace:
         if self.clip < 1:
             raise ValueError(f"clip must be at least 1 grid unit, got {self.clip}")
         if 2 * self.clip > LARGEST_EPSILON * self.scale:
-            raise ValueError(f"scale must be at least clip / {LARGEST_EPSILON // 2:,}, got {self.scale} for {self.clip}")
+            raise ValueError(
+                f"scale must be at least clip / {LARGEST_EPSILON // 2:,}, got {self.scale} for {self.clip}"
+            )
         if self.digits > _MOST_DIGITS:
             raise ValueError(
                 f"scale must need at most {_MOST_DIGITS} binary digits, got {self.digits}: "
@@ -130,23 +132,21 @@ class DiscreteLaplace:
 
         Under a seeded entropy a row's noise depends on the seed, the call and the row's number alone.
         """
-        streams = entropy.streams()
-        rows, columns = (1, shape[0] * shape[1]) if streams.shared else shape
-        out = np.empty((rows, columns), np.int64)
-        wide = max(1, min(columns, _BLOCK))
-        high = min(rows, max(1, _BLOCK // wide))
-        buffers = _Buffers.of(self.digits + 1, high * wide)
-        for top in range(0, rows, high):
-            for left in range(0, columns, wide):
-                block = out[top : top + high, left : left + wide]
-                self._fill(block, top, streams, buffers)
-        return out.reshape(shape)
+        return self._draw(np.zeros(shape, np.int64), entropy)
 
     def add(self, q: NDArray[np.int64], entropy: Entropy) -> NDArray[np.int64]:
         """Release `(n, d)` integers, |q| <= C: y - 1/2 in [-B, B - 1], int64."""
-        released = self.sample((q.shape[0], q.shape[1]), entropy)
-        np.add(released, q, out=released)
+        released = self._draw(q.copy(), entropy)
         return np.clip(released, -self.limit, self.limit - 1, out=released)
+
+    def _draw(self, onto: NDArray[np.int64], entropy: Entropy) -> NDArray[np.int64]:
+        """Add the noise to contiguous rows, in place."""
+        streams = entropy.streams()
+        rows = onto.reshape(1, -1) if streams.shared else onto
+        buffers = _Buffers.of(self.digits + 1, min(rows.size, BLOCK))
+        for block in blocks(*rows.shape):
+            self._add_to(rows[block], block[0].start, streams, buffers)
+        return onto
 
     def log_probability(self, released: NDArray[np.int64], q: NDArray[np.int64]) -> NDArray[np.float64]:
         """log Pr[`add` gives `released` | q], element by element, clamped ends included; nats.
@@ -161,8 +161,8 @@ class DiscreteLaplace:
         possible = (released >= -self.limit) & (released < self.limit)
         return np.where(possible, np.where(at_end, end, inside), -np.inf)
 
-    def _fill(self, out: NDArray[np.int64], first_row: int, streams: RowStreams, buffers: _Buffers) -> None:
-        rows, columns = out.shape
+    def _add_to(self, block: NDArray[np.int64], first_row: int, streams: RowStreams, buffers: _Buffers) -> None:
+        rows, columns = block.shape
         words, bits, ties = buffers.shaped(self.digits + 1, rows, columns)
         streams.fill(first_row, words)
         np.less(words, self._first, out=bits)
@@ -170,7 +170,7 @@ class DiscreteLaplace:
         undecided = _positions(ties)
         if len(undecided):
             bits.reshape(-1)[undecided] = self._settle(undecided, first_row, rows, columns, streams)
-        out[...] = _signed(bits.reshape(self.digits + 1, -1), buffers).reshape(rows, columns)
+        block += _signed(bits.reshape(self.digits + 1, -1), buffers).reshape(rows, columns)
 
     def _settle(
         self, undecided: NDArray[np.int64], first_row: int, rows: int, columns: int, streams: RowStreams

@@ -34,6 +34,7 @@ from scipy.special import log_ndtr, ndtri, ndtri_exp
 
 from veilray.privacy.entropy import Entropy, RowStreams
 from veilray.privacy.normal_tail import upper_tail
+from veilray.privacy.samplers.blocks import blocks
 
 __all__ = ["RoundedGaussian"]
 
@@ -41,7 +42,6 @@ _CELL = 2.0**-53
 _DIGITS = 53  # of U: it lies in (0, 1/2), so its first binary digit is 0 and 52 are drawn
 _SHARE = 2.0**-44
 _HAZARD = 0.797884560802865  # sqrt(2/pi), rounded down
-_BLOCK = 2**14
 _FINE_FROM = 1000.0
 
 
@@ -78,14 +78,11 @@ class RoundedGaussian:
         streams = entropy.streams()
         rows, columns = (1, shape[0] * shape[1]) if streams.shared else shape
         out = np.empty((rows, columns), np.int64)
-        wide = max(1, min(columns, _BLOCK))
-        high = min(rows, max(1, _BLOCK // wide))
-        for top in range(0, rows, high):
-            for left in range(0, columns, wide):
-                block = out[top : top + high, left : left + wide]
-                words = np.empty((1, *block.shape), np.uint64)
-                streams.fill(top, words)
-                block[...] = self._from_words(words[0], top, streams)
+        for block in blocks(rows, columns):
+            part = out[block]
+            words = np.empty((1, *part.shape), np.uint64)
+            streams.fill(block[0].start, words)
+            part[...] = self._from_words(words[0], block[0].start, streams)
         return out.reshape(shape)
 
     def log_probability(self, noise: NDArray[np.int64]) -> NDArray[np.float64]:

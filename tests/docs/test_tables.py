@@ -1,0 +1,338 @@
+"""Every table of figures in the documentation is computed here, and compared with what the page shows.
+
+`python tests/docs/test_tables.py` writes the tables anew. A table stands between `<!-- computed: NAME -->` and
+`<!-- end -->`.
+"""
+
+from __future__ import annotations
+
+import csv
+import importlib.util
+import math
+import re
+import sys
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import replace
+from fractions import Fraction
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import pytest
+from scipy.optimize import minimize_scalar
+from scipy.stats import norm
+
+from veilray.privacy import MECHANISMS, Claim
+from veilray.privacy.calibration import gaussian_delta, gaussian_mu, gaussian_sigma
+from veilray.privacy.card import card_entries
+from veilray.privacy.ceiling import (
+    attribute_accuracy_ceiling,
+    correlation_ceiling,
+    mutual_information_ceiling,
+    reidentification_ceiling,
+    verification_auc_ceiling,
+)
+from veilray.privacy.composition import (
+    Event,
+    Gaussian,
+    Pure,
+    epsilon_of_gdp,
+    epsilon_of_zcdp,
+    events_of,
+    gdp_squared,
+    reported_epsilon,
+    total,
+    zcdp,
+)
+from veilray.privacy.exact import decimal_text
+from veilray.privacy.guarantee import ModelTraining, Releases
+from veilray.privacy.mechanisms.directional import Directional, expected_norm
+from veilray.privacy.spherical_cap import upper_moment, upper_probability
+from veilray.privacy.subset_selection import SubsetSelection, best_winner_count
+
+REPOSITORY = Path(__file__).parents[2]
+DOCS = REPOSITORY / "docs"
+MEASURED = DOCS / "data" / "correlation.csv"
+BLOCK = re.compile(r"(<!-- computed: ([\w -]+) -->\n)(?:(?!<!--).)*(<!-- end -->)", re.DOTALL)
+
+DELTA = Fraction(1, 10**6)
+PICTURE = 28 * 28
+NAMES = ("laplace", "gaussian", "directional", "directional, sphere", "codebook")
+
+
+def table(head: Sequence[str], rows: Iterable[Sequence[object]]) -> str:
+    lines = [head, ["---"] * len(head), *rows]
+    return "\n".join("| " + " | ".join(str(cell) for cell in line) + " |" for line in lines)
+
+
+def up(value: float, digits: int = 3) -> str:
+    """A ceiling for people: never shown below its value."""
+    return decimal_text(Fraction(value), digits)
+
+
+def percent(share: float) -> str:
+    return f"{up(100 * share)} %"
+
+
+def near(value: float) -> str:
+    return f"{value:.3g}"
+
+
+@cache
+def study() -> Any:
+    """`studies/correlation.py`, whose theory lines the tables share."""
+    spec = importlib.util.spec_from_file_location("correlation_study", REPOSITORY / "studies" / "correlation.py")
+    assert spec is not None and spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[spec.name] = module
+    spec.loader.exec_module(module)
+    return module
+
+
+def odds() -> str:
+    rows = [
+        (
+            e,
+            percent(reidentification_ceiling(Fraction(e), 1000)),
+            percent(attribute_accuracy_ceiling(Fraction(e))),
+            up(verification_auc_ceiling(Fraction(e))),
+        )
+        for e in ("1/2", "1", "2", "4", "8", "10", "16")
+    ]
+    head = ("whole-image epsilon", "right one among 1,000", "yes or no, right", "own or other, AUC")
+    return table((head[0], *(f"{each}, at most" for each in head[1:])), [("none", "0.1 %", "50 %", "0.5"), *rows])
+
+
+def patients() -> str:
+    def spent(epsilon: str, images: int) -> str:
+        guarantee = MECHANISMS["directional"].calibrate(Claim.of(epsilon), PICTURE).guarantee(PICTURE)
+        releases = Releases(images=images, patients=1, largest_patient=images)
+        training = ModelTraining(data="public", statement="others")
+        whole = guarantee.with_release(releases=releases, conditions={}, model_training=training)
+        return decimal_text(whole.patient_epsilon or Fraction(0)) + (" (warning)" if whole.protects_little else "")
+
+    counts = (1, 2, 5, 30)
+    head = ("epsilon an image", *(f"{n} image{'s' * (n > 1)}" for n in counts))
+    return table(head, [(e, *(spent(e, n) for n in counts)) for e in ("1", "4", "8", "10")])
+
+
+def warning() -> str:
+    guarantee = MECHANISMS["directional"].calibrate(Claim.of("4"), PICTURE).guarantee(PICTURE)
+    whole = guarantee.with_release(
+        releases=Releases(images=1000, patients=200, largest_patient=30),
+        conditions={},
+        model_training=ModelTraining(data="public", statement="others"),
+    )
+    entries = {entry.heading: entry.text for entry in card_entries(whole)}
+    shown = "\n".join(f"{heading + ':':<10}{entries[heading]}" for heading in ("In odds", "Warning"))
+    return f"```text\n{shown}\n```"
+
+
+def kept() -> str:
+    """Correlation of an N(0, I) latent of a 28 x 28 picture with its release, in theory."""
+
+    def row(name: str, value: Callable[[str], float]) -> tuple[str, ...]:
+        return (name, *(near(value(e)) for e in ("1", "8", "64")))
+
+    def sigma(e: str) -> float:
+        return 2 * math.sqrt(PICTURE) * float(gaussian_sigma(Fraction(e), DELTA))
+
+    def leaning(name: str) -> Callable[[str], float]:
+        return lambda e: MECHANISMS[name].calibrate(Claim.of(e), PICTURE).expected_correlation()  # type: ignore[attr-defined]
+
+    return table(
+        ("784 latent numbers; whole-image epsilon", "1", "8", "64"),
+        [
+            row("`laplace`, box of 3", lambda e: study().laplace_theory(PICTURE, float(e), 3.0)),
+            row("`gaussian`, delta 1e-6", lambda e: study().gaussian_theory(PICTURE, sigma(e))),
+            row("`directional`", leaning("directional")),
+            row("`codebook`", leaning("codebook")),
+            row("ceiling of every pure mechanism", lambda e: correlation_ceiling(Fraction(e), PICTURE)),
+        ],
+    )
+
+
+def many() -> str:
+    """What is kept of each of m images when the patient as a whole has (8, 1e-6), each mechanism counted at its best."""
+    mu = float(gaussian_mu(Fraction(8), DELTA))
+    rows = []
+    for images in (1, 5, 15, 20, 30, 100):
+        each = mu / math.sqrt(images)
+        as_gaussian = math.log(norm.cdf(each / 2) / norm.sf(each / 2))
+        share = max(Fraction(8, images), Fraction(as_gaussian).limit_denominator(10**6))
+        leaning = Directional.calibrate(Claim(share), PICTURE).expected_correlation()
+        rows.append((images, near(leaning), near(study().gaussian_theory(PICTURE, 2 * math.sqrt(PICTURE) / each))))
+    return table(("images of the patient", "`directional`", "`gaussian`"), rows)
+
+
+def added() -> str:
+    """Thirty releases of epsilon 4, in the four ways of counting."""
+    gaussian = MECHANISMS["gaussian"].calibrate(Claim.of(4, DELTA), PICTURE)
+    (one,) = events_of(gaussian.guarantee(PICTURE))
+    assert isinstance(one, Gaussian)
+    lists: list[tuple[str, list[Event]]] = [
+        ("`gaussian`, (4, 1e-6) each", [replace(one, count=30)]),
+        ("pure, 4 each", [Pure(epsilon=Fraction(4), count=30)]),
+        ("pure, 1/4 each", [Pure(epsilon=Fraction(1, 4), count=30)]),
+    ]
+    rows = []
+    for name, events in lists:
+        summed = total(events)
+        told = f"{up(float(summed.epsilon), 4)}" + (f" at delta {float(summed.delta):.0e}" if summed.delta else "")
+        readings = (
+            float(epsilon_of_gdp(gdp_squared(events), DELTA)),
+            float(epsilon_of_zcdp(zcdp(events), DELTA)),
+            reported_epsilon(events, DELTA),
+        )
+        rows.append((name, told.replace("e-0", "e-"), *(up(value, 4) for value in readings)))
+    return table(("30 releases", "sum", "GDP at 1e-6", "zCDP at 1e-6", "loss distribution at 1e-6"), rows)
+
+
+def chosen() -> str:
+    rows = []
+    for e in ("1/2", "1", "2", "4", "8"):
+        winners = best_winner_count(Fraction(e), 1024)
+        chance = SubsetSelection.of(Fraction(e), 1024, winners).win_probability
+        rows.append((e, winners, f"{100 * chance:.0f} %"))
+    return table(("epsilon", "winners among 1,024", "a winner comes out"), rows)
+
+
+def textbook() -> str:
+    rows = []
+    for e in ("1/2", "1", "4", "8", "16", "64"):
+        old = math.sqrt(2 * math.log(1.25 / float(DELTA))) / float(Fraction(e))
+        true = float(gaussian_delta(Fraction(e), Fraction(1 / old)))
+        rows.append((e, up(float(gaussian_sigma(Fraction(e), DELTA)), 4), near(old), f"{true:.2g}"))
+    head = ("epsilon", "analytic sigma / Delta", "textbook sigma / Delta", "true delta of the textbook's")
+    return table(head, rows)
+
+
+def blocks() -> str:
+    rows = []
+    for e in ("1/2", "1", "2", "4", "8"):
+        b = Directional.calibrate(Claim.of(e), 64).blocks[0]
+        rows.append((e, near(b.gamma), near(b.q), b.candidates, near(b.effective), near(b.projection)))
+    return table(("epsilon of the block", "gamma", "q", "M", "p_eff", "E<z, u>"), rows)
+
+
+def ceilings() -> str:
+    rows = [
+        (
+            e,
+            near(mutual_information_ceiling(Fraction(e))),
+            *(near(correlation_ceiling(Fraction(e), d)) for d in (8, 64, PICTURE)),
+        )
+        for e in ("1/2", "1", "2", "4", "8", "16", "64")
+    ]
+    return table(("epsilon", "I*, nats", "rho_max, d = 8", "d = 64", "d = 784"), rows)
+
+
+@cache
+def measured() -> dict[tuple[int, str, str], dict[str, str]]:
+    """The last measurement of each point: runs are appended."""
+    with MEASURED.open(newline="") as file:
+        return {(int(row["dimension"]), row["epsilon"], row["mechanism"]): row for row in csv.DictReader(file)}
+
+
+def correlation(dimension: int) -> str:
+    points = measured()
+    epsilons = sorted({e for d, e, _ in points if d == dimension}, key=Fraction)
+    rows = []
+    for e in epsilons:
+        found = [points.get((dimension, e, name)) for name in NAMES]
+        cells = [f"{near(float(f['theory']))} / {near(float(f['measured']))}" if f else "" for f in found]
+        (ceiling,) = {near(float(f["ceiling"])) for f in found if f}
+        rows.append((e, *cells, ceiling))
+    return table(("epsilon", *NAMES, "ceiling (pure)"), rows)
+
+
+def one_block(dimension: int, epsilon: float) -> float:
+    """Correlation of PrivUnit in a single block, as published: what no fixed number of candidates reaches above 8."""
+
+    def loss(gamma: float) -> float:
+        q = upper_probability("sphere", dimension, gamma)
+        if not 0 < q < 1:
+            return 0.0
+        p = q / (q + (1 - q) * math.exp(-epsilon))
+        return -upper_moment("sphere", dimension, gamma) * (p / q - (1 - p) / (1 - q))
+
+    best = -minimize_scalar(loss, bounds=(0.0, 0.999), method="bounded", options={"xatol": 1e-9}).fun
+    return float(best * expected_norm(dimension) / math.sqrt(dimension))
+
+
+def expected() -> str:
+    """Figures that follow from the published definitions, beside what was measured here."""
+    points, rows = measured(), []
+
+    def shown(d: int, e: str, name: str) -> str:
+        return near(float(points[d, e, name]["measured"]))
+
+    for d, e in ((64, "8"), (64, "64"), (1024, "8"), (1024, "64")):
+        plain = 1 / math.sqrt(1 + 4 * d * float(gaussian_sigma(Fraction(e), DELTA)) ** 2)
+        rows.append((d, e, "gaussian", "no row scaled into the ball", near(plain), shown(d, e, "gaussian")))
+    for d, e in ((64, "8"), (64, "64"), (1024, "8"), (1024, "64")):
+        single = near(one_block(d, float(e)))
+        rows.append((d, e, "directional, sphere", "PrivUnit in one block", single, shown(d, e, "directional, sphere")))
+    return table(("d", "epsilon", "mechanism", "expected from", "expected", "measured"), rows)
+
+
+COMPUTED: dict[str, Callable[[], str]] = {
+    "odds": odds,
+    "patients": patients,
+    "warning": warning,
+    "kept": kept,
+    "many images": many,
+    "added up": added,
+    "selection": chosen,
+    "textbook": textbook,
+    "blocks": blocks,
+    "ceilings": ceilings,
+    "correlation 8": lambda: correlation(8),
+    "correlation 64": lambda: correlation(64),
+    "correlation 1024": lambda: correlation(1024),
+    "expected": expected,
+}
+
+
+def anew(page: str) -> str:
+    """The page with each computed table written again."""
+    return BLOCK.sub(lambda found: f"{found[1]}\n{COMPUTED[found[2]]()}\n\n{found[3]}", page)
+
+
+PAGES = [page for page in sorted(DOCS.rglob("*.md")) if BLOCK.search(page.read_text("utf-8"))]
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.relative_to(DOCS).as_posix())
+def test_the_tables_are_what_the_code_computes(page: Path) -> None:
+    text = page.read_text("utf-8")
+    assert text == anew(text), "write them anew: python tests/docs/test_tables.py"
+
+
+def test_every_computed_table_is_shown_once() -> None:
+    shown = [name for page in PAGES for _, name, _ in BLOCK.findall(page.read_text("utf-8"))]
+    assert sorted(shown) == sorted(COMPUTED)
+
+
+def test_every_measurement_agrees_with_its_theory_and_the_pure_ones_keep_below_the_ceiling() -> None:
+    for (_, _, name), row in measured().items():
+        error = 4 * float(row["standard_error"])
+        assert abs(float(row["measured"]) - float(row["theory"])) <= 0.03 * float(row["theory"]) + error
+        if name != "gaussian":
+            assert float(row["measured"]) <= float(row["ceiling"]) + error
+
+
+def test_the_open_loop_of_ten_draws_tells_what_the_text_says() -> None:
+    b = Directional.calibrate(Claim.of(4), 64).blocks[0]
+    exponent = math.log(b.effective / (1 - b.effective)) + 9 * math.log((1 - b.q) / b.q)
+    text = (DOCS / "concept" / "derivations.md").read_text("utf-8")
+    assert re.findall(r"ratio of e\^(\d+)", text) == [str(math.floor(exponent))]
+
+
+def test_thirty_images_at_four_are_said_to_be_120() -> None:
+    for name in ("how-to/choose-a-mechanism-and-an-epsilon.md", "concept/the-claim.md"):
+        assert re.search(r"\b[Tt]hirty images\b.*\b120\b", (DOCS / name).read_text("utf-8").replace("\n", " "))
+
+
+if __name__ == "__main__":
+    for each in PAGES:
+        each.write_text(anew(each.read_text("utf-8")), "utf-8")
