@@ -1,4 +1,4 @@
-"""MkDocs hook: source files that a page links to as `../../src/...` become part of the site, so that no link leaves it."""
+"""MkDocs hook: source files that a page links to as `../../src/...` become part of the site: no link leaves it."""
 
 from __future__ import annotations
 

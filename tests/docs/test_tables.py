@@ -153,7 +153,7 @@ def kept() -> str:
 
 
 def many() -> str:
-    """What is kept of each of m images when the patient as a whole has (8, 1e-6), each mechanism counted at its best."""
+    """What is kept of each of m images when the patient has (8, 1e-6), each mechanism counted at its best."""
     mu = float(gaussian_mu(Fraction(8), DELTA))
     rows = []
     for images in (1, 5, 15, 20, 30, 100):
@@ -212,7 +212,7 @@ def blocks() -> str:
     for e in ("1/2", "1", "2", "4", "8"):
         b = Directional.calibrate(Claim.of(e), 64).blocks[0]
         rows.append((e, near(b.gamma), near(b.q), b.candidates, near(b.effective), near(b.projection)))
-    return table(("epsilon of the block", "gamma", "q", "M", "p_eff", "E<z, u>"), rows)
+    return table(("epsilon of the block", "gamma", "q", "M", "p_eff", "E<v, u>"), rows)
 
 
 def ceilings() -> str:
@@ -331,6 +331,47 @@ def test_the_open_loop_of_ten_draws_tells_what_the_text_says() -> None:
 def test_thirty_images_at_four_are_said_to_be_120() -> None:
     for name in ("how-to/choose-a-mechanism-and-an-epsilon.md", "concept/the-claim.md"):
         assert re.search(r"\b[Tt]hirty images\b.*\b120\b", (DOCS / name).read_text("utf-8").replace("\n", " "))
+
+
+def test_the_figures_in_the_text_on_correlation_follow_from_the_measurements() -> None:
+    points = {key: (float(row["theory"]), float(row["ceiling"])) for key, row in measured().items()}
+
+    def share(key: tuple[int, str, str]) -> float:
+        return 100 * points[key][0] / points[key][1]
+
+    leaning = [share(key) for key in points if Fraction(key[1]) <= 8 and key[2] not in ("laplace", "gaussian")]
+    laplace = {d: max(share(key) for key in points if key[0] == d and key[2] == "laplace") for d in (64, 1024)}
+    times = points[1024, "1", "directional"][0] / points[1024, "1", "laplace"][0]
+    lost = {d: 100 - 100 * points[d, "64", "directional, sphere"][0] / one_block(d, 64) for d in (64, 1024)}
+    ceiling = {d: points[d, "4", "laplace"][1] for d in (8, 1024)}
+    text = " ".join((DOCS / "reference" / "correlation.md").read_text("utf-8").split())
+    for sentence in (
+        f"reach {min(leaning):.0f} % to {max(leaning):.0f} % of the ceiling in theory",
+        f"`laplace` reaches {laplace[64]:.0f} % of it at most at 64 elements, and {laplace[1024]:.0f} % at most",
+        f"`directional` keeps {times:.0f} times what `laplace` keeps",
+        f"the ceiling is {ceiling[8]:.3f} for 8 elements, {ceiling[1024]:.3f} for 1,024",
+        f"this costs {lost[1024]:.0f} % of the correlation at 1,024 elements, and {lost[64]:.0f} % at 64",
+    ):
+        assert sentence in text
+
+
+def test_the_figures_in_the_text_on_choosing_follow_from_the_code() -> None:
+    def element(epsilon: str, dimension: int) -> str:
+        told = MECHANISMS["laplace"].calibrate(Claim.of(epsilon), dimension).guarantee(dimension).element_epsilon
+        assert told is not None
+        return near(float(told))
+
+    leaning = Directional.calibrate(Claim.of(8), PICTURE).expected_correlation()
+    times = leaning / study().laplace_theory(PICTURE, 8.0, 3.0)
+    text = " ".join((DOCS / "how-to" / "choose-a-mechanism-and-an-epsilon.md").read_text("utf-8").split())
+    for sentence in (
+        f"at 2 it may be answered right {100 * attribute_accuracy_ceiling(2):.0f} times in 100",
+        f"At 28 x 28 it is {3 * PICTURE:,} for the picture",
+        f"each latent number gets epsilon {element('8', PICTURE)}, at 64 x 64 it gets {element('8', 64 * 64)}",
+        f"The mechanism is worth a factor of {10 * round(times / 10)} here",
+    ):
+        assert sentence in text
+    assert 0.7 < reidentification_ceiling(8, 1000) <= 0.75  # three times out of four
 
 
 if __name__ == "__main__":

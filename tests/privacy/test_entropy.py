@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import os
 import pickle
+import signal
 import threading
 from concurrent.futures import ThreadPoolExecutor
 
@@ -25,6 +26,7 @@ def in_child(work):
     read, write = os.pipe()
     child = os.fork()
     if child == 0:
+        signal.alarm(20)  # a child that waits for ever is killed, and has said nothing
         try:
             os.write(write, work())
         finally:

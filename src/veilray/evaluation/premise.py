@@ -206,7 +206,7 @@ def plot(result: Premise, path: Path | str) -> None:
         result.correlation_floor, color="black", linestyle="--", linewidth=1, label="independent (chance)"
     )
     correlations.set_xticks(np.arange(3), ["left-right\nneighbours", "up-down\nneighbours", "random\npairs"])
-    correlations.set(ylim=(0, 1.15), ylabel="mean |correlation|", title="Correlation of pairs")
+    correlations.set(ylim=(0, 1.4), ylabel="mean |correlation|", title="Correlation of pairs")
     correlations.legend(frameon=False, loc="upper right")
 
     for axes in (marginals, levels, correlations):

@@ -131,6 +131,8 @@ class Method(ABC):
         """
         given = {name: value for name, value in options.items() if value is not None}
         kind = MECHANISMS[mechanism or self.default_mechanism]
+        if "candidates" in given and not kind.wants_candidates:
+            raise ValueError(f"candidates must go with mechanism selection, got them with {kind.name}")
         if kind.wants_candidates:
             count = given.pop("candidates", _CANDIDATES)
             if count < 2:

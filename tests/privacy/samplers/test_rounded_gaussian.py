@@ -13,6 +13,7 @@ from mpmath import MPContext
 from scipy.special import log_ndtr, ndtri
 
 from veilray.privacy import SeededEntropy, SystemEntropy
+from veilray.privacy.normal_tail import upper_tail
 from veilray.privacy.samplers import rounded_gaussian as module
 from veilray.privacy.samplers.rounded_gaussian import RoundedGaussian
 
@@ -89,6 +90,16 @@ def test_ndtri_is_sixteen_times_better_than_its_margin(cell):
     true = true_quantile(cell, [])
     u = TRUE.ldexp(2 * cell + 1, -54)
     assert abs(TRUE.mpf(float(-ndtri(float(u)))) - true) <= true * TRUE.mpf(2) ** -48 + TRUE.mpf(2) ** -54
+
+
+@pytest.mark.parametrize("n", [0, 1, 5, 300])
+def test_a_cell_is_taken_for_an_integer_only_when_all_of_it_rounds_there(n):
+    noise, step = RoundedGaussian(Fraction(40)), Fraction(1, 2**60)
+    far, near = (upper_tail((n + half) / noise.scale, 200)[0] for half in (Fraction(1, 2), Fraction(-1, 2)))
+    assert noise._rounds_to(n, far + step, min(near - step, Fraction(1, 2)), 128)
+    assert not noise._rounds_to(n, far - step, far + step, 128)
+    if n:
+        assert not noise._rounds_to(n, near - step, near + step, 128)
 
 
 def test_the_hazard_bound_holds():
