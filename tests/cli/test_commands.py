@@ -287,3 +287,24 @@ def test_a_selection_releases_only_pictures_of_its_public_list(
         veilray("release", pictures, *asked, "--out", tmp_path / run)
         told[run] = {path.read_bytes() for path in (tmp_path / run / "images").glob("*.png")}
     assert len(told["a"] | told["b"]) <= 8
+
+
+def test_a_budget_is_policy_and_its_refusal_is_exit_code_3(
+    veilray: Run, pictures: Path, model: Path, tmp_path: Path
+) -> None:
+    assert "no budget is set" in veilray("ledger", "show").out
+    assert "epsilon 20 (pure sum)" in veilray("ledger", "init", "--epsilon", "20").out
+    assert veilray("ledger", "init", "--epsilon", "40").code == 3
+    fits = veilray("release", pictures, "--model", model, "--epsilon", "4", "--out", tmp_path / "a")
+    assert fits.code == 0, fits.err
+    beyond = veilray("release", pictures, "--model", model, "--epsilon", "4", "--out", tmp_path / "b")
+    assert beyond.code == 3
+    assert "budget of a patient is epsilon 20, and this release would take one to 32" in beyond.err
+    assert not (tmp_path / "b").exists()
+    assert not list(tmp_path.glob(".b.*"))
+    assert len(list((tmp_path / "house" / "records").iterdir())) == 1
+    shown = veilray("ledger", "show")
+    assert "24 images, epsilon 4 each, worst patient 16" in shown.out
+    told = json.loads(veilray("ledger", "show", "--json").out)
+    assert told["budget"] == {"epsilon": "20", "delta": "0", "accounting": "sum"}
+    assert [row["state"] for row in told["releases"]] == ["published"]

@@ -10,7 +10,7 @@ import sys
 
 import typer
 
-from veilray.cli import audit, card, check, demo, fit, release
+from veilray.cli import audit, card, check, demo, fit, ledger, release
 from veilray.cli.output import STATUS
 from veilray.errors import Refused
 
@@ -23,6 +23,7 @@ app = typer.Typer(
     add_completion=False,
 )
 app.add_typer(fit.app, name="fit")
+app.add_typer(ledger.app, name="ledger")
 app.command("release")(release.release)
 app.command("check")(check.check)
 app.command("card")(card.card)

@@ -15,20 +15,24 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from enum import StrEnum
 from fractions import Fraction
 from pathlib import Path
+from typing import Literal
 
 import platformdirs
-from sqlalchemy import Engine, ForeignKey, create_engine, event, func, select
+from sqlalchemy import Connection, Engine, ForeignKey, create_engine, event, func, select
 from sqlalchemy.engine.interfaces import DBAPIConnection
 from sqlalchemy.exc import DatabaseError, IntegrityError
 from sqlalchemy.orm import DeclarativeBase, Mapped, Session, mapped_column
 from sqlalchemy.pool import ConnectionPoolEntry
 
 from veilray.errors import Refused
+from veilray.ledger.budget import Budget
+from veilray.privacy.composition import events_of
+from veilray.privacy.exact import decimal_text
 from veilray.privacy.guarantee import Guarantee
 
 __all__ = ["Journal", "ReleaseRow", "ReleaseState", "default_ledger"]
@@ -75,6 +79,14 @@ class _Charge(_Base):
     delta: Mapped[str]
 
 
+class _Policy(_Base):
+    __tablename__ = "policy"
+    identifier: Mapped[int] = mapped_column(primary_key=True)
+    epsilon: Mapped[str]
+    delta: Mapped[str]
+    accounting: Mapped[str]
+
+
 def default_ledger() -> Path:
     """Where the journal lies unless told otherwise: `$VEILRAY_LEDGER`, else the user's data folder."""
     told = os.environ.get("VEILRAY_LEDGER")
@@ -98,6 +110,7 @@ class Journal:
             os.close(os.open(path, os.O_CREAT | os.O_RDWR, 0o600))
         self._engine = create_engine(f"sqlite:///{path}", connect_args={"timeout": 60})
         event.listen(self._engine, "connect", _make_durable)
+        event.listen(self._engine, "begin", _begin_alone)
         try:
             _Base.metadata.create_all(self._engine)
         except DatabaseError as error:
@@ -110,6 +123,9 @@ class Journal:
             identifier: new and random; never used before.
             guarantee: the whole claim, with `releases` filled in.
             images_of: how many images of each patient are released; empty without patient keys.
+
+        Raises:
+            Refused: when a patient would be spent beyond the budget; then nothing at all is charged.
         """
         epsilon, delta = guarantee.total_image_epsilon, guarantee.image_delta
         row = _Release(
@@ -131,11 +147,53 @@ class Journal:
         ]
         try:
             with self._transaction() as session:
+                self._keep_budget(session, guarantee, images_of)
                 session.add(row)
                 session.flush()
                 session.add_all(charges)
         except IntegrityError:
             raise Refused(f"release identifier must be new, got {identifier} twice") from None
+
+    @property
+    def budget(self) -> Budget | None:
+        """The policy of this ledger; None until it is set."""
+        with Session(self._engine) as session:
+            return _budget(session)
+
+    def set_budget(self, budget: Budget) -> None:
+        """Set the policy, once. Raises Refused when it is set: a budget that can be raised is none."""
+        with self._transaction() as session:
+            if _budget(session) is not None:
+                raise Refused(f"the budget of {self.path} is set and cannot be changed: use another ledger")
+            session.add(
+                _Policy(
+                    identifier=1,
+                    epsilon=str(budget.epsilon),
+                    delta=str(budget.delta),
+                    accounting=budget.accounting,
+                )
+            )
+
+    def _keep_budget(self, session: Session, guarantee: Guarantee, images_of: Mapping[str, int]) -> None:
+        """Refuse a release that takes any patient beyond the budget; without patient keys each image is checked."""
+        budget = _budget(session)
+        if budget is None:
+            return
+        for patient, count in images_of.items() or [("", 1)]:
+            earlier = session.execute(
+                select(_Charge.images, _Release.guarantee).join(_Release).where(_Charge.patient == patient)
+            )
+            events = [
+                replace(one, count=images * one.count)
+                for images, claim in [(count, guarantee), *((n, Guarantee.from_json(text)) for n, text in earlier)]
+                for one in events_of(claim)
+            ]
+            if not budget.allows(events):
+                raise Refused(
+                    f"the budget of a patient is epsilon {decimal_text(budget.epsilon)}, and this release would take "
+                    f"one to {decimal_text(budget.spent(events).epsilon)}: release fewer images of a patient, or ask "
+                    "for a smaller epsilon"
+                )
 
     def commit(self, identifier: str, digest: str) -> None:
         """Fix the finished release by its SHA-256. Committing the same bytes again changes nothing."""
@@ -203,7 +261,21 @@ def _as_row(row: _Release) -> ReleaseRow:
     )
 
 
+def _budget(session: Session) -> Budget | None:
+    row = session.get(_Policy, 1)
+    if row is None:
+        return None
+    accounting: Literal["sum", "gdp"] = "gdp" if row.accounting == "gdp" else "sum"
+    return Budget(Fraction(row.epsilon), Fraction(row.delta), accounting)
+
+
+def _begin_alone(connection: Connection) -> None:
+    """Take the write lock before reading: two releases must not both fit into what is left for one."""
+    connection.exec_driver_sql("BEGIN IMMEDIATE")
+
+
 def _make_durable(connection: DBAPIConnection, _: ConnectionPoolEntry) -> None:
+    connection.isolation_level = None  # transactions begin where we say
     cursor = connection.cursor()
     cursor.execute("PRAGMA synchronous=FULL")  # a charge must survive a power cut before its noise is drawn
     cursor.execute("PRAGMA foreign_keys=ON")

@@ -125,7 +125,11 @@ def start_release(
                 plan.collection.quarantine,
             )
             record.write_job({**_asked(plan, out), "identifier": identifier})
-            journal.reserve(identifier, plan.guarantee, plan.images_of)
+            try:
+                journal.reserve(identifier, plan.guarantee, plan.images_of)
+            except Refused:
+                record.discard()  # nothing was reserved or drawn: leave no record of a release that never was
+                raise
             return _complete(plan, identifier, out, record, journal, entropy, progress)
     finally:
         record.close()

@@ -12,6 +12,7 @@ import fcntl
 import io
 import json
 import os
+import shutil
 import sqlite3
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
@@ -80,6 +81,10 @@ class Record:
     def close(self) -> None:
         """Release the database file."""
         self._database.close()
+
+    def discard(self) -> None:
+        """Throw the record away; only for a release that was never reserved."""
+        shutil.rmtree(self.folder)
 
     @contextmanager
     def locked(self) -> Iterator[None]:
@@ -194,12 +199,12 @@ class Record:
 
 
 def find_record(records: Path, out: Path) -> Path:
-    """The record of the unfinished release into `out`, among the default records beside a ledger.
+    """The newest record of a release into `out`, among the default records beside a ledger.
 
     Raises:
         ValueError: when there is none.
     """
-    for job in sorted(records.glob(f"*/{_JOB}")):
+    for job in sorted(records.glob(f"*/{_JOB}"), key=lambda path: path.stat().st_mtime, reverse=True):
         if json.loads(job.read_text()).get("out") == str(out):
             return job.parent
     raise ValueError(f"RECORD of {out} must lie in {records}, got none: name it with --record")

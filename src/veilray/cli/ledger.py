@@ -1,0 +1,91 @@
+"""`veilray ledger`: the budget of a ledger, and what was spent."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from veilray.cli.output import OUT, print_json
+
+if TYPE_CHECKING:
+    from veilray.ledger import Budget
+
+__all__ = ["app"]
+
+app = typer.Typer(no_args_is_help=True, help="The budget of a patient, and what was spent.")
+
+_LEDGER = typer.Option("--ledger", help="Default: $VEILRAY_LEDGER, or the user's data folder.")
+
+
+@app.command("init")
+def init(
+    epsilon: Annotated[str, typer.Option(help="The most that a patient may be spent, over all releases, ever.")],
+    delta: Annotated[str, typer.Option(help="0 allows only pure releases; gdp is read at this delta.")] = "0",
+    accounting: Annotated[str, typer.Option(help="sum, or gdp (allows more small releases).")] = "sum",
+    path: Annotated[Path | None, _LEDGER] = None,
+) -> int:
+    """Set the budget of a ledger, once. Every later release that would go beyond it is refused."""
+    from veilray.ledger import Budget, Journal, default_ledger
+    from veilray.privacy import exact
+
+    budget = Budget(exact(epsilon, "epsilon"), exact(delta, "delta"), accounting)  # type: ignore[arg-type]
+    journal = Journal(path or default_ledger())
+    journal.set_budget(budget)
+    OUT.print(f"{journal.path}: {_words(budget)}", highlight=False, soft_wrap=True)
+    return 0
+
+
+@app.command("show")
+def show(
+    path: Annotated[Path | None, _LEDGER] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print as JSON.")] = False,
+) -> int:
+    """Show the budget and the releases of a ledger."""
+    from veilray.ledger import Journal, default_ledger
+    from veilray.privacy import decimal_text
+
+    journal = Journal(path or default_ledger())
+    rows = [
+        {
+            "release": row.identifier,
+            "created": row.created.isoformat(),
+            "state": row.state.value,
+            "images": row.guarantee.releases.images if row.guarantee.releases else None,
+            "image_epsilon": str(row.guarantee.total_image_epsilon),
+            "patient_epsilon": None if row.guarantee.patient_epsilon is None else str(row.guarantee.patient_epsilon),
+        }
+        for row in journal.releases()
+    ]
+    if as_json:
+        print_json({"ledger": str(journal.path), "budget": _as_json(journal.budget), "releases": rows})
+        return 0
+    OUT.print(f"{journal.path}: {_words(journal.budget)}", highlight=False, soft_wrap=True)
+    for row in journal.releases():
+        claim = row.guarantee
+        images = claim.releases.images if claim.releases else 0
+        worst = "unknown" if claim.patient_epsilon is None else decimal_text(claim.patient_epsilon)
+        OUT.print(
+            f"{row.created:%Y-%m-%d} {row.identifier[:12]} {row.state.value}: {images:,} images, "
+            f"epsilon {decimal_text(claim.total_image_epsilon)} each, worst patient {worst}",
+            highlight=False,
+            soft_wrap=True,
+        )
+    OUT.print(f"{journal.patients():,} patients were ever charged", highlight=False)
+    return 0
+
+
+def _words(budget: Budget | None) -> str:
+    from veilray.privacy import decimal_text
+
+    if budget is None:
+        return "no budget is set; `veilray ledger init` sets one"
+    text = f"a patient may be spent epsilon {decimal_text(budget.epsilon)}"
+    return text + (f" at delta {float(budget.delta):.3g} ({budget.accounting})" if budget.delta else " (pure sum)")
+
+
+def _as_json(budget: Budget | None) -> dict[str, str] | None:
+    if budget is None:
+        return None
+    return {"epsilon": str(budget.epsilon), "delta": str(budget.delta), "accounting": budget.accounting}
