@@ -74,10 +74,13 @@ def test_check_tells_images_of_another_kind_from_the_models_own(
 
     noise = np.random.default_rng(1).integers(0, 256, (20, 16, 16), dtype=np.uint8)
     np.savez(tmp_path / "noise.npz", images=noise)
-    own = json.loads(veilray("check", pictures, "--model", model, "--json").out)["domain"]["share_outside"]
+    own = json.loads(veilray("check", pictures, "--model", model, "--json").out)["domain"]
     other = json.loads(veilray("check", tmp_path / "noise.npz", "--model", model, "--json").out)["domain"]
-    assert own <= 0.2
+    assert own["share_outside"] <= 0.3
+    assert own["separation"] <= 0.4
     assert other["share_outside"] >= 0.9
+    assert other["separation"] >= 0.9
+    assert "another kind than the model knows" in veilray("check", tmp_path / "noise.npz", "--model", model).out
 
 
 def test_refused_files_give_exit_code_1_and_are_listed(veilray: Run, model: Path, tmp_path: Path) -> None:

@@ -29,7 +29,7 @@ def method() -> DPGlow:
         levels_of={"label": ("NORMAL", "PNEUMONIA")},
         weights_sha256="0" * 64,
     )
-    return DPGlow(flow, card, Domain(0.0, 1.0, 2.0, 10))
+    return DPGlow(flow, card, Domain.of(np.arange(10.0)))
 
 
 @pytest.fixture

@@ -31,7 +31,7 @@ def method() -> DPGlow:
         training_patients=None,
         weights_sha256="0" * 64,
     )
-    return DPGlow(Glow(GlowConfig(size=8, levels=2, steps=2, width=8)), card, Domain(0.0, 1.0, 2.0, 10))
+    return DPGlow(Glow(GlowConfig(size=8, levels=2, steps=2, width=8)), card, Domain.of(np.arange(10.0)))
 
 
 @pytest.fixture

