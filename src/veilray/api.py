@@ -66,6 +66,7 @@ def release(
     clip: ExactLike | None = None,
     radius: ExactLike | None = None,
     candidates: int | None = None,
+    mechanism_option: Mapping[str, str] | None = None,
     bound: str | None = None,
     label_policy: str = "withheld",
     label_epsilon: ExactLike | None = None,
@@ -85,6 +86,7 @@ def release(
 
     Args:
         epsilon, delta, clip, radius: exact: `"0.5"`, `"1/3"`, `4`; floats are refused.
+        mechanism_option: further public options of the mechanism, such as `{"form": "sphere"}` of directional.
         candidates: how many draws of the prior `selection` chooses among.
         label_policy: `public`, `randomised` (with `label_epsilon`) or `withheld`.
         condition_policy: further conditions: name to `public`, `randomised:EPSILON` or `withheld`.
@@ -102,7 +104,13 @@ def release(
     """
     method = open_model(model)
     drawn_by = method.calibrated(
-        Claim.of(epsilon, delta, unit), mechanism, clip=clip, radius=radius, bound=bound, candidates=candidates
+        Claim.of(epsilon, delta, unit),
+        mechanism,
+        clip=clip,
+        radius=radius,
+        bound=bound,
+        candidates=candidates,
+        **(mechanism_option or {}),
     )
     policies = _policies(label_policy, label_epsilon, condition_policy or {})
     out = Path(out).absolute()

@@ -8,7 +8,7 @@ from typing import Annotated, Any
 
 import typer
 
-from veilray.cli.opening import open_images
+from veilray.cli.opening import open_images, parse_pairs
 from veilray.cli.output import OUT, print_card, print_json, print_quarantine, progress_bar
 
 __all__ = ["check"]
@@ -25,6 +25,9 @@ def check(
     delta: Annotated[str, typer.Option(help="For mechanisms that are not pure.")] = "0",
     clip: Annotated[str | None, typer.Option(help="Half side of the box that latents are clipped to.")] = None,
     radius: Annotated[str | None, typer.Option(help="Radius of the ball, for --bound l1-ball or l2-ball.")] = None,
+    mechanism_option: Annotated[
+        list[str] | None, typer.Option(help="NAME=VALUE: further public options of the mechanism, such as form=sphere.")
+    ] = None,
     candidates: Annotated[int | None, typer.Option(help="Public candidates, for --mechanism selection.")] = None,
     bound: Annotated[str | None, typer.Option(help="box, l1-ball or l2-ball.")] = None,
     layout: Annotated[str, typer.Option(help="Rule for patient and label.")] = "folders",
@@ -47,7 +50,10 @@ def check(
     drawn_by = None
     if epsilon is not None:
         claim = Claim.of(epsilon, delta, unit)  # type: ignore[arg-type]  # Claim checks the unit itself
-        drawn_by = method.calibrated(claim, mechanism, clip=clip, radius=radius, bound=bound, candidates=candidates)
+        further = parse_pairs(mechanism_option or [], "--mechanism-option")
+        drawn_by = method.calibrated(
+            claim, mechanism, clip=clip, radius=radius, bound=bound, candidates=candidates, **further
+        )
     with open_images(images, layout, root) as collection:
         told = _counts(collection)
         told["domain"] = _domain(method, collection)

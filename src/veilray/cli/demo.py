@@ -117,7 +117,7 @@ def _train(public: Collection, folder: Path, size: int, minutes: float, provenan
             levels=levels,
             steps=6,
             width=32,
-            epochs=10,
+            epochs=24,
             batch_size=16,
             learning_rate=4e-3,
             max_minutes=minutes,

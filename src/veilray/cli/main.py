@@ -63,7 +63,11 @@ def main() -> None:
 
 def _end(message: str, code: int) -> None:
     STATUS.print(
-        f"veilray: {message}", style="bold red" if code != _INTERRUPTED else "yellow", highlight=False, markup=False
+        f"veilray: {message}",
+        style="bold red" if code != _INTERRUPTED else "yellow",
+        highlight=False,
+        markup=False,
+        soft_wrap=True,
     )
     sys.exit(code)
 

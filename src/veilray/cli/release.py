@@ -26,6 +26,9 @@ def release(
     delta: Annotated[str, typer.Option(help="For mechanisms that are not pure.")] = "0",
     clip: Annotated[str | None, typer.Option(help="Half side of the box that latents are clipped to.")] = None,
     radius: Annotated[str | None, typer.Option(help="Radius of the ball, for --bound l1-ball or l2-ball.")] = None,
+    mechanism_option: Annotated[
+        list[str] | None, typer.Option(help="NAME=VALUE: further public options of the mechanism, such as form=sphere.")
+    ] = None,
     candidates: Annotated[int | None, typer.Option(help="Public candidates, for --mechanism selection.")] = None,
     bound: Annotated[str | None, typer.Option(help="box, l1-ball or l2-ball; default: the mechanism's own.")] = None,
     label_policy: Annotated[str, typer.Option(help="public, randomised or withheld.")] = "withheld",
@@ -70,6 +73,7 @@ def release(
             radius=radius,
             bound=bound,
             candidates=candidates,
+            mechanism_option=parse_pairs(mechanism_option or [], "--mechanism-option"),
             label_policy=label_policy,
             label_epsilon=label_epsilon,
             condition_policy=parse_pairs(condition_policy or [], "--condition-policy"),

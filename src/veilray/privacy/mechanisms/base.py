@@ -15,7 +15,7 @@ from veilray.privacy.exact import ExactLike, exact
 from veilray.privacy.guarantee import Guarantee
 from veilray.registry import Registry
 
-__all__ = ["MECHANISMS", "Claim", "Floats", "Integers", "Mechanism", "finite_rows"]
+__all__ = ["MECHANISMS", "Claim", "Floats", "Integers", "Mechanism", "finite_rows", "whole_options"]
 
 
 @dataclass(frozen=True)
@@ -110,6 +110,23 @@ class Mechanism(ABC):
     def _check_rows(self, rows: NDArray[Any]) -> None:
         if rows.ndim != 2 or rows.shape[1] != self.dimension:
             raise ValueError(f"latent must be (n, {self.dimension}), got shape {rows.shape}")
+
+
+def whole_options(options: dict[str, Any], *names: str) -> list[int | None]:
+    """Take whole-number options out of `options`, None where one is absent; text such as "2" is read as a number.
+
+    Raises:
+        ValueError: for anything else than a whole number.
+    """
+    found: list[int | None] = []
+    for name in names:
+        value = options.pop(name, None)
+        try:
+            number = None if value is None else int(str(value))
+        except ValueError:
+            raise ValueError(f"{name} must be a whole number, got {value!r}") from None
+        found.append(number)
+    return found
 
 
 MECHANISMS: Registry[type[Mechanism]] = Registry("mechanism")

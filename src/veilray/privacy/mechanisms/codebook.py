@@ -23,7 +23,7 @@ from numpy.typing import NDArray
 from veilray.privacy.code_book import book_sizes, code_book, guessed_top_scores, measured_top_scores
 from veilray.privacy.entropy import Entropy
 from veilray.privacy.guarantee import Bound, Guarantee
-from veilray.privacy.mechanisms.base import MECHANISMS, Claim, Floats, Integers, Mechanism, finite_rows
+from veilray.privacy.mechanisms.base import MECHANISMS, Claim, Floats, Integers, Mechanism, finite_rows, whole_options
 from veilray.privacy.subset_selection import SubsetSelection, winners_first
 
 __all__ = ["Codebook"]
@@ -67,7 +67,7 @@ class Codebook(Mechanism):
         Raises:
             ValueError: for a delta, a unit other than image, unknown or impossible options.
         """
-        blocks, words, winners = (options.pop(name, None) for name in ("blocks", "words", "winners"))
+        blocks, words, winners = whole_options(options, "blocks", "words", "winners")
         if options:
             raise ValueError(f"options must be blocks, words or winners, got {', '.join(sorted(options))}")
         if claim.delta != 0:
@@ -78,7 +78,7 @@ class Codebook(Mechanism):
             raise ValueError(f"dimension must be at least 1, got {dimension}")
         if blocks is not None and not 1 <= blocks <= dimension:
             raise ValueError(f"blocks must be between 1 and the dimension {dimension}, got {blocks}")
-        count = _best_block_count(claim.epsilon, dimension) if blocks is None else int(blocks)
+        count = _best_block_count(claim.epsilon, dimension) if blocks is None else blocks
         share = claim.epsilon / count
         sizes = [dimension // count + (b < dimension % count) for b in range(count)]
         plans = {length: _Block(length, _plan(share, length, words, winners)) for length in set(sizes)}
@@ -240,11 +240,11 @@ def _best_block_count(epsilon: Fraction, dimension: int) -> int:
 def _plan(share: Fraction, length: int, words: int | None, winners: int | None) -> SubsetSelection:
     _, size, best = _best(share, length)
     if words is not None and words != size:
-        size = int(words)
+        size = words
         if size not in book_sizes(length):
             raise ValueError(f"words must be one of {book_sizes(length)} for blocks of {length} elements, got {words}")
         best = int((guessed_top_scores(length, size) * _gains(share, size)).argmax()) + 1
-    chosen = best if winners is None else int(winners)
+    chosen = best if winners is None else winners
     if not 1 <= chosen <= size // 2:
         raise ValueError(f"winners must be between 1 and {size // 2}, got {chosen}")
     return SubsetSelection.of(share, size, chosen)

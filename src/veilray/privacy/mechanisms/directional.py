@@ -30,7 +30,7 @@ from scipy.special import gammaln
 from veilray.privacy.entropy import Entropy
 from veilray.privacy.fixed_length import LARGEST_BLOCK_EPSILON, FixedLength, fixed_length
 from veilray.privacy.guarantee import Bound, Guarantee
-from veilray.privacy.mechanisms.base import MECHANISMS, Claim, Floats, Mechanism, finite_rows
+from veilray.privacy.mechanisms.base import MECHANISMS, Claim, Floats, Mechanism, finite_rows, whole_options
 from veilray.privacy.samplers.index import coins
 from veilray.privacy.samplers.normal import normals
 from veilray.privacy.spherical_cap import Form
@@ -71,8 +71,7 @@ class Directional(Mechanism):
                 elements left in clear.
         """
         form: Form = options.pop("form", "gaussian")
-        blocks = options.pop("blocks", None)
-        candidates = options.pop("candidates", None)
+        blocks, candidates = whole_options(options, "blocks", "candidates")
         in_clear = options.pop("in_clear", None)
         if options:
             raise ValueError(f"options must be form, blocks, candidates or in_clear, got {', '.join(sorted(options))}")
@@ -90,7 +89,7 @@ class Directional(Mechanism):
         smallest = 2 if form == "sphere" else 1
         if dimension < smallest:
             raise ValueError(f"dimension must be at least {smallest} for {form}, got {dimension}")
-        count = -(-claim.epsilon // LARGEST_BLOCK_EPSILON) if blocks is None else int(blocks)
+        count = -(-claim.epsilon // LARGEST_BLOCK_EPSILON) if blocks is None else blocks
         if not 1 <= count <= dimension // smallest:
             raise ValueError(
                 f"blocks must be between 1 and {dimension // smallest} for {dimension} elements, got {count}: "

@@ -25,7 +25,7 @@ from numpy.typing import NDArray
 
 from veilray.privacy.entropy import Entropy
 from veilray.privacy.guarantee import Bound, Guarantee
-from veilray.privacy.mechanisms.base import MECHANISMS, Claim, Floats, Integers, Mechanism, finite_rows
+from veilray.privacy.mechanisms.base import MECHANISMS, Claim, Floats, Integers, Mechanism, finite_rows, whole_options
 from veilray.privacy.subset_selection import SubsetSelection, best_winner_count, select_smallest, winners_first
 
 __all__ = ["Selection"]
@@ -61,7 +61,7 @@ class Selection(Mechanism):
         Raises:
             ValueError: for a delta, a unit other than image, or a list that is missing, not finite or has repeats.
         """
-        candidates, winners = options.pop("candidates", None), options.pop("winners", None)
+        candidates, (winners,) = options.pop("candidates", None), whole_options(options, "winners")
         if options:
             raise ValueError(f"options must be candidates or winners, got {', '.join(sorted(options))}")
         if claim.delta != 0:
@@ -77,7 +77,7 @@ class Selection(Mechanism):
             raise ValueError(f"candidates must be finite and at most {_LARGEST_FEATURE:g} in size, got other values")
         if len(np.unique(rows, axis=0)) < len(rows):
             raise ValueError("candidates must be all different, got repeated rows: drop the repeats")
-        count = best_winner_count(claim.epsilon, len(rows)) if winners is None else int(winners)
+        count = best_winner_count(claim.epsilon, len(rows)) if winners is None else winners
         rows.setflags(write=False)
         return cls(rows, SubsetSelection.of(claim.epsilon, len(rows), count))
 
