@@ -1,4 +1,4 @@
-"""A tiny real Glow and a small collection of real files, for tests of what is done with them."""
+"""A small collection of real files, for tests of what is done with them."""
 
 from __future__ import annotations
 
@@ -8,28 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from veilray.flows import Glow, GlowConfig
-from veilray.images import RULE, Collection, write_image
-from veilray.methods import DPGlow, ModelCard
-from veilray.methods.domain import Domain
-from veilray.privacy import ModelTraining
-
-
-@pytest.fixture(scope="session")
-def method() -> DPGlow:
-    flow = Glow(GlowConfig(size=8, levels=2, steps=2, width=8))
-    card = ModelCard(
-        name="tiny",
-        method="dp-glow",
-        geometry={"size": 8, "channels": 1, "bits": 8},
-        geometry_rule=RULE,
-        training=ModelTraining(data="public", statement="random numbers"),
-        training_images=0,
-        training_patients=None,
-        levels_of={"label": ("NORMAL", "PNEUMONIA")},
-        weights_sha256="0" * 64,
-    )
-    return DPGlow(flow, card, Domain.of(np.arange(10.0)))
+from veilray.images import Collection, write_image
 
 
 @pytest.fixture

@@ -10,28 +10,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from veilray.flows import Glow, GlowConfig
-from veilray.images import RULE
-from veilray.methods import DPGlow, ModelCard
-from veilray.methods.domain import Domain
+from veilray.methods import DPGlow
 from veilray.privacy import EMPIRICAL, MECHANISMS, Bound, Claim, Guarantee, ModelTraining, Releases
 from veilray.privacy.card import card_entries, card_text
 from veilray.report import SETTINGS, DemoFacts, Row, card_page, contact_sheet, demo_page, draw_sheet, preview_sheet
-
-
-@pytest.fixture(scope="module")
-def method() -> DPGlow:
-    card = ModelCard(
-        name="tiny",
-        method="dp-glow",
-        geometry={"size": 8, "channels": 1, "bits": 8},
-        geometry_rule=RULE,
-        training=ModelTraining(data="public", statement="random numbers"),
-        training_images=0,
-        training_patients=None,
-        weights_sha256="0" * 64,
-    )
-    return DPGlow(Glow(GlowConfig(size=8, levels=2, steps=2, width=8)), card, Domain.of(np.arange(10.0)))
 
 
 @pytest.fixture

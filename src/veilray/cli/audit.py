@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from veilray.cli import options
 from veilray.cli.output import OUT, print_json, progress_bar
 
 if TYPE_CHECKING:
@@ -19,13 +20,13 @@ _DIMENSION = 8
 
 def audit(
     epsilon: Annotated[str, typer.Option(help='The claim, exact: "0.5", "1/3", 4.')],
-    mechanism: Annotated[str | None, typer.Option(help="A registered mechanism. Default: the model's own.")] = None,
+    mechanism: options.Mechanism = None,
     model: Annotated[str | None, typer.Option(help="MODEL: audit its latent, and through the quantised file.")] = None,
-    delta: Annotated[str, typer.Option(help="For mechanisms that are not pure.")] = "0",
-    unit: Annotated[str, typer.Option(help="image or element.")] = "image",
+    delta: options.Delta = "0",
+    unit: options.Unit = "image",
     dimension: Annotated[int | None, typer.Option(help="Elements of a row; 8 unless given.")] = None,
     trials: Annotated[int, typer.Option(help="Of each side of the worst pair; others get a tenth.")] = 100_000,
-    as_json: Annotated[bool, typer.Option("--json", help="Print the result as JSON.")] = False,
+    as_json: options.AsJson = False,
 ) -> int:
     """Measure a lower bound of epsilon against the claim. An audit can refute a claim; it cannot prove one."""
     from veilray.privacy import Claim

@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from veilray.cli import options
 from veilray.cli.output import OUT, print_card, print_json
 
 __all__ = ["card"]
@@ -15,7 +16,7 @@ __all__ = ["card"]
 def card(
     release: Annotated[Path, typer.Argument(help="RELEASE: a folder made by `veilray release`.")],
     html: Annotated[Path | None, typer.Option(help="Also write the card as a page to this new file.")] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="Print the claim as JSON.")] = False,
+    as_json: options.AsJson = False,
 ) -> int:
     """Show what a release claims, what it covers and what it does not."""
     from veilray.methods import read_release

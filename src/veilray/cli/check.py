@@ -8,6 +8,7 @@ from typing import Annotated, Any
 
 import typer
 
+from veilray.cli import options
 from veilray.cli.opening import open_images, parse_pairs
 from veilray.cli.output import OUT, print_card, print_json, print_quarantine, progress_bar
 
@@ -17,25 +18,23 @@ _FAR = 0.5  # half of the images lie where the model's own do not
 
 
 def check(
-    images: Annotated[Path, typer.Argument(help="Folder tree, .npz, or manifest (.csv, .parquet).")],
-    model: Annotated[str, typer.Option(help="Folder written by `veilray fit`.")],
+    images: options.Images,
+    model: options.Model,
     epsilon: Annotated[str | None, typer.Option(help="Also show what this claim would spend.")] = None,
-    unit: Annotated[str, typer.Option(help="image or element.")] = "image",
-    mechanism: Annotated[str | None, typer.Option(help="Default: the model's own.")] = None,
-    delta: Annotated[str, typer.Option(help="For mechanisms that are not pure.")] = "0",
-    clip: Annotated[str | None, typer.Option(help="Half side of the box that latents are clipped to.")] = None,
-    radius: Annotated[str | None, typer.Option(help="Radius of the ball, for --bound l1-ball or l2-ball.")] = None,
-    mechanism_option: Annotated[
-        list[str] | None, typer.Option(help="NAME=VALUE: further public options of the mechanism, such as form=sphere.")
-    ] = None,
-    candidates: Annotated[int | None, typer.Option(help="Public candidates, for --mechanism selection.")] = None,
-    bound: Annotated[str | None, typer.Option(help="box, l1-ball or l2-ball.")] = None,
-    layout: Annotated[str, typer.Option(help="Rule for patient and label.")] = "folders",
-    root: Annotated[Path | None, typer.Option(help="Folder that the manifest's paths are relative to.")] = None,
+    unit: options.Unit = "image",
+    mechanism: options.Mechanism = None,
+    delta: options.Delta = "0",
+    clip: options.Clip = None,
+    radius: options.Radius = None,
+    mechanism_option: options.MechanismOption = None,
+    candidates: options.Candidates = None,
+    bound: options.Bound = None,
+    layout: options.Layout = "folders",
+    root: options.Root = None,
     preview: Annotated[
         Path | None, typer.Option(help="Write a picture of what this claim does to the model's own samples.")
     ] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="Print the result as JSON.")] = False,
+    as_json: options.AsJson = False,
 ) -> int:
     """Count, look for trouble, measure the distance from the model's domain. Internal: shows originals' properties."""
     from veilray.api import open_model

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from veilray.cli import options
 from veilray.cli.output import OUT, STATUS, print_card, progress_bar, training_bar
 
 if TYPE_CHECKING:
@@ -35,7 +36,7 @@ def demo(
     ),
     size: Annotated[int | None, typer.Option(help="Side in pixels; default 28 for digits, 32 otherwise.")] = None,
     minutes: Annotated[float, typer.Option(help="Training stops after this time.")] = 3.0,
-    layout: Annotated[str, typer.Option(help="Rule for patient and label of your own images.")] = "folders",
+    layout: options.Layout = "folders",
 ) -> int:
     """Train a small Glow in front of you, release images with a claim, write a page with pictures."""
     from veilray.flows import keep_freed_memory

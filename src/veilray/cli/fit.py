@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from veilray.cli import options
 from veilray.cli.opening import open_images
 from veilray.cli.output import OUT, print_json, training_bar
 
@@ -40,12 +41,10 @@ def dp_glow(
     ] = "not covered",
     statement: Annotated[str, typer.Option(help="One sentence for the card on where they come from.")] = "",
     name: Annotated[str | None, typer.Option(help="The model's name; default: the folder's.")] = None,
-    layout: Annotated[
-        str, typer.Option(help="Rule for patient and label: folders, kermany, or a TOML file.")
-    ] = "folders",
-    root: Annotated[Path | None, typer.Option(help="Folder that the manifest's paths are relative to.")] = None,
+    layout: options.Layout = "folders",
+    root: options.Root = None,
     resume: Annotated[bool, typer.Option("--resume", help="Continue from the last checkpoint in MODEL.")] = False,
-    as_json: Annotated[bool, typer.Option("--json", help="Print the result as JSON.")] = False,
+    as_json: options.AsJson = False,
 ) -> int:
     """Train a Glow by maximum likelihood, for release with noise on its latent."""
     from veilray.flows import keep_freed_memory

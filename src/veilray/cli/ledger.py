@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from veilray.cli import options
 from veilray.cli.output import OUT, print_json
 
 if TYPE_CHECKING:
@@ -16,15 +16,13 @@ __all__ = ["app"]
 
 app = typer.Typer(no_args_is_help=True, help="The budget of a patient, and what was spent.")
 
-_LEDGER = typer.Option("--ledger", help="Default: $VEILRAY_LEDGER, or the user's data folder.")
-
 
 @app.command("init")
 def init(
     epsilon: Annotated[str, typer.Option(help="The most that a patient may be spent, over all releases, ever.")],
     delta: Annotated[str, typer.Option(help="0 allows only pure releases; gdp is read at this delta.")] = "0",
     accounting: Annotated[str, typer.Option(help="sum, or gdp (allows more small releases).")] = "sum",
-    path: Annotated[Path | None, _LEDGER] = None,
+    path: options.Ledger = None,
 ) -> int:
     """Set the budget of a ledger, once. Every later release that would go beyond it is refused."""
     from veilray.ledger import Budget, Journal, default_ledger
@@ -39,8 +37,8 @@ def init(
 
 @app.command("show")
 def show(
-    path: Annotated[Path | None, _LEDGER] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="Print as JSON.")] = False,
+    path: options.Ledger = None,
+    as_json: options.AsJson = False,
 ) -> int:
     """Show the budget and the releases of a ledger."""
     from veilray.ledger import Journal, default_ledger

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from veilray.cli import options
 from veilray.cli.opening import parse_pairs
 from veilray.cli.output import OUT, print_card, print_json, print_quarantine, progress_bar
 
@@ -17,20 +18,18 @@ __all__ = ["release"]
 
 
 def release(
-    images: Annotated[Path, typer.Argument(help="Folder tree, .npz, or manifest (.csv, .parquet).")],
-    model: Annotated[str, typer.Option(help="Folder written by `veilray fit`.")],
+    images: options.Images,
+    model: options.Model,
     epsilon: Annotated[str, typer.Option(help="The claim, as a decimal number or a fraction. No default.")],
     out: Annotated[Path, typer.Option(help="RELEASE: the new folder that leaves the house.")],
-    unit: Annotated[str, typer.Option(help="What epsilon is about: image, or element (as published).")] = "image",
-    mechanism: Annotated[str | None, typer.Option(help="Default: the model's own.")] = None,
-    delta: Annotated[str, typer.Option(help="For mechanisms that are not pure.")] = "0",
-    clip: Annotated[str | None, typer.Option(help="Half side of the box that latents are clipped to.")] = None,
-    radius: Annotated[str | None, typer.Option(help="Radius of the ball, for --bound l1-ball or l2-ball.")] = None,
-    mechanism_option: Annotated[
-        list[str] | None, typer.Option(help="NAME=VALUE: further public options of the mechanism, such as form=sphere.")
-    ] = None,
-    candidates: Annotated[int | None, typer.Option(help="Public candidates, for --mechanism selection.")] = None,
-    bound: Annotated[str | None, typer.Option(help="box, l1-ball or l2-ball; default: the mechanism's own.")] = None,
+    unit: options.Unit = "image",
+    mechanism: options.Mechanism = None,
+    delta: options.Delta = "0",
+    clip: options.Clip = None,
+    radius: options.Radius = None,
+    mechanism_option: options.MechanismOption = None,
+    candidates: options.Candidates = None,
+    bound: options.Bound = None,
     label_policy: Annotated[str, typer.Option(help="public, randomised or withheld.")] = "withheld",
     label_epsilon: Annotated[str | None, typer.Option(help="Epsilon of the label, when randomised.")] = None,
     condition_policy: Annotated[
@@ -39,20 +38,18 @@ def release(
     condition_levels: Annotated[
         list[str] | None, typer.Option(help="NAME=A,B,...: the public levels of a randomised condition.")
     ] = None,
-    layout: Annotated[
-        str, typer.Option(help="Rule for patient and label: folders, kermany, or a TOML file.")
-    ] = "folders",
-    root: Annotated[Path | None, typer.Option(help="Folder that the manifest's paths are relative to.")] = None,
+    layout: options.Layout = "folders",
+    root: options.Root = None,
     keep_geometry: Annotated[
         bool, typer.Option("--keep-geometry", help="Keep source rows, columns and bits: then not covered.")
     ] = False,
     record: Annotated[Path | None, typer.Option(help="RECORD: stays in the house. Default: beside the ledger.")] = None,
-    ledger: Annotated[Path | None, typer.Option(help="Default: $VEILRAY_LEDGER, or the user's data folder.")] = None,
+    ledger: options.Ledger = None,
     resume: Annotated[bool, typer.Option("--resume", help="Continue an interrupted release into --out.")] = False,
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Say what would be claimed and spent; spend nothing.")
     ] = False,
-    as_json: Annotated[bool, typer.Option("--json", help="Print the result as JSON.")] = False,
+    as_json: options.AsJson = False,
 ) -> int:
     """Release images with a privacy claim: read, encode, bound, randomise, decode, write."""
     from veilray.api import release as run

@@ -1,0 +1,45 @@
+"""Options that mean the same on every command: one meaning a word, said once."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, TypeAlias
+
+import typer
+
+__all__ = [
+    "AsJson",
+    "Bound",
+    "Candidates",
+    "Clip",
+    "Delta",
+    "Images",
+    "Layout",
+    "Ledger",
+    "Mechanism",
+    "MechanismOption",
+    "Model",
+    "Radius",
+    "Root",
+    "Unit",
+]
+
+Images: TypeAlias = Annotated[Path, typer.Argument(help="Folder tree, .npz, or manifest (.csv, .parquet).")]
+Layout: TypeAlias = Annotated[str, typer.Option(help="Rule for patient and label: folders, kermany, or a TOML file.")]
+Root: TypeAlias = Annotated[Path | None, typer.Option(help="Folder that the manifest's paths are relative to.")]
+Model: TypeAlias = Annotated[str, typer.Option(help="Folder written by `veilray fit`.")]
+Ledger: TypeAlias = Annotated[
+    Path | None, typer.Option("--ledger", help="Default: $VEILRAY_LEDGER, or the user's data folder.")
+]
+AsJson: TypeAlias = Annotated[bool, typer.Option("--json", help="Print the result as JSON.")]
+
+Unit: TypeAlias = Annotated[str, typer.Option(help="What epsilon is about: image, or element (as published).")]
+Delta: TypeAlias = Annotated[str, typer.Option(help="For mechanisms that are not pure.")]
+Mechanism: TypeAlias = Annotated[str | None, typer.Option(help="A registered mechanism. Default: the model's own.")]
+Bound: TypeAlias = Annotated[str | None, typer.Option(help="box, l1-ball or l2-ball; default: the mechanism's own.")]
+Clip: TypeAlias = Annotated[str | None, typer.Option(help="Half side of the box that latents are clipped to.")]
+Radius: TypeAlias = Annotated[str | None, typer.Option(help="Radius of the ball, for --bound l1-ball or l2-ball.")]
+Candidates: TypeAlias = Annotated[int | None, typer.Option(help="Public candidates, for --mechanism selection.")]
+MechanismOption: TypeAlias = Annotated[
+    list[str] | None, typer.Option(help="NAME=VALUE: further public options of the mechanism, such as form=sphere.")
+]
