@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from veilray.flows import Glow, GlowConfig
+from veilray.flows import Glow, GlowConfig, load_card, save_flow
 from veilray.images import RULE
 from veilray.methods import DPGlow, ModelCard
 from veilray.methods.domain import Domain
@@ -13,8 +13,10 @@ from veilray.privacy import ModelTraining
 
 
 @pytest.fixture(scope="session")
-def method() -> DPGlow:
+def method(tmp_path_factory: pytest.TempPathFactory) -> DPGlow:
     flow = Glow(GlowConfig(size=8, levels=2, steps=2, width=8))
+    folder = tmp_path_factory.mktemp("weights")
+    save_flow(flow, folder, {})
     card = ModelCard(
         name="tiny",
         method="dp-glow",
@@ -24,6 +26,6 @@ def method() -> DPGlow:
         training_images=0,
         training_patients=None,
         levels_of={"label": ("NORMAL", "PNEUMONIA")},
-        weights_sha256="0" * 64,
+        weights_sha256=load_card(folder)["weights_sha256"],
     )
     return DPGlow(flow, card, Domain.of(np.arange(10.0)))

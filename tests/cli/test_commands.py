@@ -26,7 +26,7 @@ def test_fit_release_card_in_the_documented_order(veilray: Run, pictures: Path, 
     released = veilray("release", pictures, "--model", tmp_path / "model", "--epsilon", "8", "--out", out)
     assert released.code == 0, released.err
     assert "epsilon 8 (pure)" in released.out
-    assert "worst patient (4 images) epsilon 32" in released.out
+    assert "worst patient in this release alone (4 images) epsilon 32" in released.out
     shown = veilray("card", out)
     assert shown.code == 0
     assert "Among 1,000 equally likely images" in shown.out

@@ -257,7 +257,8 @@ def test_patients_are_counted(tmp_path, picture):
 def test_pages_of_one_tiff_are_one_patient(tmp_path, picture):
     tifffile.imwrite(tmp_path / "a.tif", picture((5, 4, 4)), photometric="minisblack")
     with Collection.open(tmp_path) as collection:
-        assert collection.patients() == {"file:a.tif": 5}
+        assert collection.patients() == {}
+        assert collection.unidentified == 5
         assert {ref.group for ref in collection.refs} == {"file:a.tif"}
 
 

@@ -132,12 +132,22 @@ def test_a_budget_is_set_once(tmp_path: Path) -> None:
         journal.set_budget(Budget(Fraction(100)))
 
 
-def test_without_patient_keys_a_single_image_must_fit(tmp_path: Path) -> None:
+def test_under_a_budget_every_image_needs_a_patient_key(tmp_path: Path) -> None:
+    journal = Journal(tmp_path / "l.sqlite")
+    journal.reserve("before", claim("1"), {}, unidentified=5)
+    journal.set_budget(Budget(Fraction(3)))
+    with pytest.raises(Refused, match="patient key must be given for every image under a budget, got 2 images"):
+        journal.reserve("a", claim("1"), {"p": 1}, unidentified=2)
+    assert journal.spent("p") == 0
+
+
+def test_a_blank_beside_a_key_is_no_new_patient(tmp_path: Path) -> None:
     journal = Journal(tmp_path / "l.sqlite")
     journal.set_budget(Budget(Fraction(3)))
+    journal.reserve("a", claim("1"), {"p": 1, "p ": 1})
+    assert journal.spent(" p") == 2
     with pytest.raises(Refused, match="budget"):
-        journal.reserve("a", claim("4"), {})
-    journal.reserve("b", claim("3"), {})
+        journal.reserve("b", claim("2"), {" p": 1})
 
 
 def test_gaussian_releases_fit_better_under_gdp_than_under_the_sum(tmp_path: Path) -> None:

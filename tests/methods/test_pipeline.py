@@ -15,6 +15,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 from PIL import Image
 
@@ -24,6 +25,7 @@ from veilray.ledger import Journal, ReleaseState
 from veilray.methods import (
     DPGlow,
     Plan,
+    ReleaseContext,
     condition_rules,
     continue_release,
     find_record,
@@ -33,7 +35,7 @@ from veilray.methods import (
 )
 from veilray.methods.pipeline import _complete
 from veilray.methods.record import Record
-from veilray.privacy import MECHANISMS, Claim, SeededEntropy
+from veilray.privacy import MECHANISMS, Claim, SeededEntropy, SystemEntropy
 
 
 def make_plan(method: DPGlow, collection: Collection, epsilon: str = "8", label: str = "withheld") -> Plan:
@@ -175,6 +177,7 @@ def test_a_file_that_vanishes_after_the_scan_is_released_as_a_blank_source(
     plan = make_plan(method, collection)
     outcome = start_release(plan, tmp_path / "out", tmp_path / "record", Journal(tmp_path / "l.sqlite"))
     assert outcome.images == 4
+    assert ["unreadable after the scan" in entry.reason for entry in outcome.quarantine] == [True]
 
 
 def test_source_geometry_is_kept_only_on_request_and_then_not_covered(
@@ -353,3 +356,60 @@ def _committed(folder: Path) -> dict[str, str]:
         return {}
     rows = sqlite3.connect(folder / "record.sqlite").execute("SELECT released, sha256 FROM item WHERE sha256 NOT NULL")
     return {json.loads(released)["path"]: sha256 for released, sha256 in rows}
+
+
+def test_a_label_that_was_drawn_and_thrown_away_does_not_show(
+    tmp_path: Path, method: DPGlow, scanned: Callable[[int], Collection], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    collection = scanned(1)
+    journal = Journal(tmp_path / "l.sqlite")
+    for run in range(12):
+        plan = make_plan(method, collection, label="randomised:1/10")
+        out, record = tmp_path / f"out{run}", tmp_path / f"record{run}"
+        with monkeypatch.context() as patched:
+            patched.setattr("veilray.methods.record.Record.commit", _interrupt)
+            with pytest.raises(KeyboardInterrupt):
+                start_release(plan, out, record, journal)
+        continue_release(plan, out, record, journal)
+        assert len(list((out / "images").iterdir())) == 1, "an empty folder would show the first draw"
+
+
+def test_a_picture_altered_after_the_commit_is_not_published(
+    tmp_path: Path, method: DPGlow, scanned: Callable[[int], Collection], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    plan = make_plan(method, scanned(3))
+    journal = Journal(tmp_path / "l.sqlite")
+    with monkeypatch.context() as patched:
+        patched.setattr("veilray.methods.publication.Spool.publish", _interrupt)
+        with pytest.raises(KeyboardInterrupt):
+            start_release(plan, tmp_path / "out", tmp_path / "record", journal)
+    next(tmp_path.glob(".out.*/images/*.png")).write_bytes(b"altered")
+    with pytest.raises(Refused, match="missing, altered or foreign"):
+        continue_release(plan, tmp_path / "out", tmp_path / "record", journal)
+    assert not (tmp_path / "out").exists()
+
+
+def test_an_experiment_with_a_seed_carries_no_claim(method: DPGlow) -> None:
+    mechanism = MECHANISMS["laplace"].calibrate(Claim.of("4"), method.dimension)
+    images = np.zeros((2, 1, 8, 8), np.uint8)
+    assert method.release(images, ReleaseContext(mechanism, SeededEntropy(1))).guarantee is None
+    assert method.release(images, ReleaseContext(mechanism, SystemEntropy())).guarantee is not None
+
+
+def test_release_json_states_the_totals(tmp_path: Path, method: DPGlow, scanned: Callable[[int], Collection]) -> None:
+    plan = make_plan(method, scanned(4), epsilon="1", label="randomised:4")
+    start_release(plan, tmp_path / "out", tmp_path / "record", Journal(tmp_path / "l.sqlite"))
+    told = read_release(tmp_path / "out")
+    assert told["totals"]["image_epsilon"] == "5"
+    assert told["guarantee"].ceiling()["nats"] > 2
+    readme = " ".join((tmp_path / "out" / "README").read_text().split())
+    assert "epsilon 5 (pure), of it 1 for the picture and 4 for its randomised conditions" in readme
+
+
+def test_a_model_card_over_other_weights_is_refused(tmp_path: Path, method: DPGlow) -> None:
+    method.save(tmp_path / "model")
+    assert DPGlow.load(tmp_path / "model").card == method.card
+    card = tmp_path / "model" / "model.json"
+    card.write_text(card.read_text().replace(method.card.weights_sha256, "0" * 64))
+    with pytest.raises(ValueError, match="must hold the weights its model card tells of"):
+        DPGlow.load(tmp_path / "model")

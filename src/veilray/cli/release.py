@@ -9,7 +9,7 @@ import typer
 
 from veilray.cli import options
 from veilray.cli.opening import parse_pairs
-from veilray.cli.output import OUT, print_card, print_json, print_quarantine, progress_bar
+from veilray.cli.output import OUT, print_card, print_json, progress_bar
 
 if TYPE_CHECKING:
     from veilray.methods import Outcome
@@ -99,7 +99,9 @@ def _print(outcome: Outcome) -> None:
         print_card(outcome.guarantee, title=f"Released: {outcome.images:,} images")
         OUT.print(f"RELEASE  {outcome.out}   (this leaves the house)", highlight=False, soft_wrap=True)
         OUT.print(f"RECORD   {outcome.record}   (this never does)", highlight=False, soft_wrap=True)
-    print_quarantine(outcome.quarantine)
+    if outcome.quarantine:
+        where = "`veilray check` lists them" if outcome.record is None else "quarantine.csv in RECORD lists them"
+        OUT.print(f"{len(outcome.quarantine):,} files were refused; {where}.", style="yellow", soft_wrap=True)
 
 
 def _print_json(outcome: Outcome) -> None:
@@ -109,7 +111,7 @@ def _print_json(outcome: Outcome) -> None:
             "release": None if outcome.out is None else str(outcome.out),
             "record": None if outcome.record is None else str(outcome.record),
             "images": outcome.images,
-            "quarantine": [{"source": entry.source, "reason": entry.reason} for entry in outcome.quarantine],
+            "quarantined": len(outcome.quarantine),
             "guarantee": outcome.guarantee.to_dict(),
         }
     )

@@ -20,8 +20,8 @@ class ImageRef:
         index: position in `Collection.refs`.
         source: the file, below the collection's root, with `/` between folders.
         frame: which image of the file, from 0.
-        patient: key of the patient, or None when nothing says who it is. Pages of one TIFF without a patient have
-            one key of their own.
+        patient: key of the patient, or None when nothing says who it is. Pages of one TIFF without a
+            patient have none: a file is not a person. A split keeps them together all the same.
         group: key of the images that a split keeps together; an image without a patient is its own group.
         label, split: as stated by the file, its path or its manifest row, else None.
         conditions: other named facts.
@@ -61,8 +61,8 @@ def numbered(refs: Sequence[ImageRef]) -> tuple[ImageRef, ...]:
 
 def _ref(source: Source, frame: Frame, index: int, shared: str | None) -> ImageRef:
     facts = source.facts
-    patient = frame.patient or facts.patient or shared
-    group = frame.group or frame.patient or facts.group or patient or f"image:{source.name}#{index}"
+    patient = frame.patient or facts.patient
+    group = frame.group or frame.patient or facts.group or patient or shared or f"image:{source.name}#{index}"
     conditions = {**facts.conditions, **frame.conditions} or NO_CONDITIONS
     return ImageRef(
         index=0,

@@ -13,6 +13,7 @@ safe as the originals.
 from __future__ import annotations
 
 import os
+from collections import Counter
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -116,17 +117,22 @@ class Journal:
         except DatabaseError as error:
             raise ValueError(f"ledger must be a SQLite file of veilray, got {path}: {error.orig}") from None
 
-    def reserve(self, identifier: str, guarantee: Guarantee, images_of: Mapping[str, int]) -> None:
+    def reserve(
+        self, identifier: str, guarantee: Guarantee, images_of: Mapping[str, int], *, unidentified: int = 0
+    ) -> None:
         """Write the release down and charge its patients, before anything is drawn.
 
         Args:
             identifier: new and random; never used before.
             guarantee: the whole claim, with `releases` filled in.
-            images_of: how many images of each patient are released; empty without patient keys.
+            images_of: how many images of each patient are released; keys are compared without outer blanks.
+            unidentified: how many images have no patient key. Nobody can add up what is spent of them.
 
         Raises:
-            Refused: when a patient would be spent beyond the budget; then nothing at all is charged.
+            Refused: when a patient would be spent beyond the budget, or a budget is set and an image has no patient
+                key; then nothing at all is charged.
         """
+        images_of = _merged(images_of)
         epsilon, delta = guarantee.total_image_epsilon, guarantee.image_delta
         row = _Release(
             identifier=identifier,
@@ -147,7 +153,7 @@ class Journal:
         ]
         try:
             with self._transaction() as session:
-                self._keep_budget(session, guarantee, images_of)
+                self._keep_budget(session, guarantee, images_of, unidentified)
                 session.add(row)
                 session.flush()
                 session.add_all(charges)
@@ -174,12 +180,19 @@ class Journal:
                 )
             )
 
-    def _keep_budget(self, session: Session, guarantee: Guarantee, images_of: Mapping[str, int]) -> None:
-        """Refuse a release that takes any patient beyond the budget; without patient keys each image is checked."""
+    def _keep_budget(
+        self, session: Session, guarantee: Guarantee, images_of: Mapping[str, int], unidentified: int
+    ) -> None:
+        """Refuse a release that takes any patient beyond the budget, or whose patients are not known."""
         budget = _budget(session)
         if budget is None:
             return
-        for patient, count in images_of.items() or [("", 1)]:
+        if unidentified:
+            raise Refused(
+                f"a patient key must be given for every image under a budget, got {unidentified:,} images without: "
+                "name patients by a layout or a manifest, or use a ledger without a budget"
+            )
+        for patient, count in images_of.items():
             earlier = session.execute(
                 select(_Charge.images, _Release.guarantee).join(_Release).where(_Charge.patient == patient)
             )
@@ -225,7 +238,7 @@ class Journal:
     def spent(self, patient: str) -> Fraction:
         """Sum of epsilon over all releases of a patient, whatever became of them."""
         with Session(self._engine) as session:
-            epsilons = session.scalars(select(_Charge.epsilon).where(_Charge.patient == patient))
+            epsilons = session.scalars(select(_Charge.epsilon).where(_Charge.patient == patient.strip()))
             return sum((Fraction(epsilon) for epsilon in epsilons), Fraction(0))
 
     def patients(self) -> int:
@@ -259,6 +272,14 @@ def _as_row(row: _Release) -> ReleaseRow:
         Guarantee.from_json(row.guarantee),
         row.digest,
     )
+
+
+def _merged(images_of: Mapping[str, int]) -> dict[str, int]:
+    """One entry a patient: a blank before or after a key is a slip of the pen, not another person."""
+    merged: Counter[str] = Counter()
+    for patient, count in images_of.items():
+        merged[patient.strip()] += count
+    return dict(merged)
 
 
 def _budget(session: Session) -> Budget | None:

@@ -14,7 +14,16 @@ from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from veilray.images import Collection, Geometry
-from veilray.privacy import MECHANISMS, Claim, Entropy, Guarantee, Mechanism, ModelTraining, SeededEntropy
+from veilray.privacy import (
+    MECHANISMS,
+    Claim,
+    Entropy,
+    Guarantee,
+    Mechanism,
+    ModelTraining,
+    SeededEntropy,
+    SystemEntropy,
+)
 from veilray.registry import Registry
 
 __all__ = ["METHODS", "Method", "ModelCard", "Release", "ReleaseContext", "load_method", "read_card"]
@@ -72,10 +81,13 @@ class ReleaseContext:
 
 @dataclass(frozen=True)
 class Release:
-    """Released pixels `(n, c, h, w)`, the claim they carry, and how they came to be (never a seed)."""
+    """Released pixels `(n, c, h, w)`, the claim they carry, and how they came to be (never a seed).
+
+    `guarantee` is None for an experiment with a seed: whoever knows the seed subtracts the noise.
+    """
 
     pixels: NDArray[Any]
-    guarantee: Guarantee
+    guarantee: Guarantee | None
     provenance: dict[str, str]
 
 
@@ -146,10 +158,11 @@ class Method(ABC):
         The claim belongs to the randomise step; decoding is post-processing. An image that cannot be encoded
         (no finite latent) is released like any other: see `Mechanism.bound`.
         """
+        systemic = isinstance(context.entropy, SystemEntropy)
         drawn = context.mechanism.release(self.encode(images), context.entropy)
         return Release(
             pixels=self.decode(context.mechanism.to_prior(drawn)),
-            guarantee=context.mechanism.guarantee(self.dimension),
+            guarantee=context.mechanism.guarantee(self.dimension) if systemic else None,
             provenance={
                 "method": self.name,
                 "model": self.card.name,

@@ -108,6 +108,6 @@ def _check_values(rule: ConditionRule, refs: Sequence[ImageRef]) -> None:
         if not value:
             raise ValueError(f"{rule.name} must be known for every image under policy {rule.policy.policy}, got none")
         if rule.levels and value not in rule.levels:
-            raise ValueError(f"{rule.name} must be one of the public levels {', '.join(rule.levels)}, got {value!r}")
+            raise ValueError(f"{rule.name} must be one of the public levels {', '.join(rule.levels)}, got another")
         if not _SAFE_LEVEL.fullmatch(value):
-            raise ValueError(f"{rule.name} must be letters, digits, space or ._+- to be released, got {value!r}")
+            raise ValueError(f"{rule.name} must be letters, digits, space or ._+- to be released, got other characters")

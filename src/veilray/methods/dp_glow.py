@@ -160,6 +160,9 @@ class DPGlow(Method):
     def load(cls, folder: Path) -> DPGlow:
         card = read_card(folder)
         flow = load_flow(folder)
+        beside = load_card(folder)
+        if (beside["weights_sha256"], beside["card"].get("training_data")) != (card.weights_sha256, card.training.data):
+            raise ValueError(f"{folder} must hold the weights its model card tells of, got others: fit the model anew")
         try:
             domain = Domain.from_dict(json.loads((folder / _DOMAIN).read_text()))
         except (OSError, ValueError) as error:

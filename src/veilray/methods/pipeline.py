@@ -12,7 +12,6 @@ from __future__ import annotations
 import hashlib
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from datetime import UTC, date, datetime
 from importlib.metadata import version
@@ -49,6 +48,7 @@ class Plan:
     rules: tuple[ConditionRule, ...]
     guarantee: Guarantee
     images_of: Mapping[str, int]
+    unidentified: int = 0
     keep_geometry: bool = False
     job: Mapping[str, Any] = field(default_factory=dict)
 
@@ -98,7 +98,10 @@ def plan_release(
         in_clear=("rows, columns and bit depth of each source image, kept on request",) if keep_geometry else (),
     )
     images_of = {patient: count for patient, count in patients.items() if patient is not None}
-    return Plan(collection, method, mechanism, rules, guarantee, images_of, keep_geometry, dict(job or {}))
+    unidentified = patients[None]
+    return Plan(
+        collection, method, mechanism, rules, guarantee, images_of, unidentified, keep_geometry, dict(job or {})
+    )
 
 
 def start_release(
@@ -126,7 +129,7 @@ def start_release(
             )
             record.write_job({**_asked(plan, out), "identifier": identifier})
             try:
-                journal.reserve(identifier, plan.guarantee, plan.images_of)
+                journal.reserve(identifier, plan.guarantee, plan.images_of, unidentified=plan.unidentified)
             except Refused:
                 record.discard()  # nothing was reserved or drawn: leave no record of a release that never was
                 raise
@@ -154,7 +157,7 @@ def continue_release(
             _same_job(plan, out, job)
             identifier = str(job["identifier"])
             if not _reserved(journal, identifier):
-                journal.reserve(identifier, plan.guarantee, plan.images_of)
+                journal.reserve(identifier, plan.guarantee, plan.images_of, unidentified=plan.unidentified)
             return _complete(plan, identifier, out, record, journal, SystemEntropy(), progress)
     finally:
         record.close()
@@ -202,7 +205,9 @@ def _draw_pending(plan: Plan, spool: Spool, record: Record, entropy: Entropy, pr
     for start in range(0, len(pending), _BATCH):
         chunk = pending[start : start + _BATCH]
         refs = [plan.collection.refs[image] for _, image, _ in chunk]
-        pixels = plan.method.release(_read(plan, refs), context).pixels
+        images, unread = _read(plan, refs)
+        record.note(unread)
+        pixels = plan.method.release(images, context).pixels
         conditions = draw_conditions(refs, plan.rules, entropy)
         files = []
         for (position, _, name), ref, released, picture in zip(chunk, refs, conditions, pixels, strict=True):
@@ -215,15 +220,18 @@ def _draw_pending(plan: Plan, spool: Spool, record: Record, entropy: Entropy, pr
             progress(done, total)
 
 
-def _read(plan: Plan, refs: Sequence[ImageRef]) -> NDArray[Any]:
-    """Pixels of the chunk, fitted to the model. A file that has vanished since the scan becomes a blank picture:
-    it was counted and charged, and a refusal now would tell."""
+def _read(plan: Plan, refs: Sequence[ImageRef]) -> tuple[NDArray[Any], list[Quarantined]]:
+    """Pixels of the chunk, fitted to the model, and what could not be read. A file that has vanished since the scan
+    becomes a blank picture: it was counted and charged, and a refusal now would tell. The owner is told, in RECORD."""
     geometry = plan.method.geometry
     images = np.zeros((len(refs), *geometry.shape), geometry.dtype)
+    unread = []
     for row, ref in enumerate(refs):
-        with suppress(OSError, ValueError):
+        try:
             images[row] = plan.collection.read(ref, geometry)
-    return images
+        except (OSError, ValueError):
+            unread.append(Quarantined(ref.source, "unreadable after the scan: released as if it were blank"))
+    return images, unread
 
 
 def _in_geometry(plan: Plan, ref: ImageRef, picture: NDArray[Any]) -> NDArray[Any]:

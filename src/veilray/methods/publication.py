@@ -17,10 +17,10 @@ import hashlib
 import io
 import json
 import os
-import shutil
 import textwrap
 from collections.abc import Iterable, Sequence
 from datetime import UTC, date, datetime
+from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
@@ -59,6 +59,10 @@ class Spool:
         for path in [path for path in self.folder.rglob("*") if path.is_file()]:
             if str(path.relative_to(self.folder)) not in keep:
                 path.unlink()
+        folders = [path for path in self.folder.rglob("*") if path.is_dir()]
+        for folder in sorted(folders, key=lambda path: len(path.parts), reverse=True):
+            if not any(folder.iterdir()):
+                folder.rmdir()  # an empty label folder would show a label that was drawn and thrown away
         for name, sha256 in keep.items():
             path = self.folder / name
             if not path.is_file() or sha256_of(path) != sha256:
@@ -105,12 +109,18 @@ class Spool:
             "date": day.isoformat(),
             "software": f"veilray {version}",
             "guarantee": guarantee.to_dict(),
+            "totals": {
+                "image_epsilon": str(guarantee.total_image_epsilon),
+                "image_delta": str(guarantee.image_delta),
+                "patient_epsilon": _text(guarantee.patient_epsilon),
+                "patient_delta": _text(guarantee.patient_delta),
+            },
             "model": card.model_dump(mode="json"),
             "files": dict(sorted(listed.items())),
         }
         _write(self.folder / RELEASE_JSON, json.dumps(told, indent=2) + "\n")
         moment = datetime(day.year, day.month, day.day, tzinfo=UTC).timestamp()
-        for path in self.folder.rglob("*"):
+        for path in [*self.folder.rglob("*"), self.folder]:
             os.utime(path, (moment, moment))  # one time for all: the order of the work does not show
         self.settle()
         return sha256_of(self.folder / RELEASE_JSON)
@@ -127,14 +137,25 @@ class Spool:
             return
         if not (self.folder / RELEASE_JSON).is_file() or sha256_of(self.folder / RELEASE_JSON) != digest:
             raise Refused(f"the committed release is missing or altered in {self.folder}: it must not be drawn again")
+        self._check_committed()
         for path in [self.folder, *self.folder.rglob("*")]:
             path.chmod(0o755 if path.is_dir() else 0o644)
         self.folder.rename(self.out)
         _sync_folder(self.out.parent)
 
-    def discard(self) -> None:
-        """Throw the spool away."""
-        shutil.rmtree(self.folder, ignore_errors=True)
+    def _check_committed(self) -> None:
+        """Every file must have its committed hash, and nothing else may lie in the spool."""
+        listed = dict(json.loads((self.folder / RELEASE_JSON).read_bytes())["files"])
+        found = {
+            path.relative_to(self.folder).as_posix(): sha256_of(path)
+            for path in self.folder.rglob("*")
+            if path.is_file() and path != self.folder / RELEASE_JSON
+        }
+        if found != listed:
+            strange = sorted(found.items() ^ listed.items())[0][0]
+            raise Refused(
+                f"{strange} of this release is missing, altered or foreign in {self.folder}: nothing is published"
+            )
 
 
 def read_release(folder: Path) -> dict[str, Any]:
@@ -161,6 +182,10 @@ def sha256_of(path: Path) -> str:
     """SHA-256 of a file, in hexadecimal."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _text(value: Fraction | None) -> str | None:
+    return None if value is None else str(value)
 
 
 def _manifest(files: Sequence[Committed]) -> str:

@@ -157,6 +157,13 @@ class Record:
             told = json.loads(released)
             yield Committed(int(position), told["path"], told["conditions"], sha256)
 
+    def note(self, entries: Sequence[Quarantined]) -> None:
+        """Add to the quarantine list; for the owner only."""
+        with self._database:
+            self._database.executemany(
+                "INSERT INTO quarantine VALUES (?, ?)", ((entry.source, entry.reason) for entry in entries)
+            )
+
     def counts(self) -> tuple[int, int]:
         """`(committed, planned)` images."""
         done, total = self._database.execute("SELECT COUNT(sha256), COUNT(*) FROM item").fetchone()

@@ -58,8 +58,9 @@ def card_entries(guarantee: Guarantee | None) -> list[CardEntry]:
         entries.append(
             CardEntry(
                 "Ceiling",
-                f"no release with this claim carries more than {_up(ceiling['nats'])} nats of its image, or "
-                f"correlates more than {_up(ceiling['correlation'])} with {guarantee.dimension:,} latent numbers.",
+                f"no release with this claim carries more than {_up(ceiling['nats'])} nats of its image, and "
+                f"no picture in one correlates more than {_up(ceiling['correlation'])} with {guarantee.dimension:,} "
+                "latent numbers.",
             )
         )
     entries.append(CardEntry("Mechanism", _mechanism(guarantee)))
@@ -68,8 +69,9 @@ def card_entries(guarantee: Guarantee | None) -> list[CardEntry]:
         entries.append(
             CardEntry(
                 "Audited",
-                f"with {audited.trials:,} trials a side at 8 elements and epsilon 0.5 to 4, at least "
-                f"{100 * audited.share:.1f} % of the claim was certified (at 99 %), and no test refuted it.",
+                f"this mechanism, with {audited.trials:,} trials a side on {audited.rows} at epsilon 0.5 to 4: "
+                f"at least {100 * audited.share:.1f} % of the claimed {audited.figure} was certified (at 99 %), and "
+                "no test refuted it. The release itself was not audited.",
             )
         )
     if guarantee.conditions:
@@ -94,15 +96,21 @@ def card_text(guarantee: Guarantee | None, width: int = 100) -> str:
 
 def _claim(guarantee: Guarantee) -> str:
     unit = {"image": "whole image", "element": "single latent element"}.get(guarantee.unit, guarantee.unit)
-    figures = f"epsilon {decimal_text(guarantee.epsilon)}"
+    whole = guarantee.unit == "image"
+    figures = f"epsilon {decimal_text(guarantee.total_image_epsilon if whole else guarantee.epsilon)}"
     figures += " (pure)" if guarantee.delta == 0 else f", delta {float(guarantee.delta):.3g}"
+    if whole and guarantee.conditions_epsilon:
+        figures += (
+            f", of it {decimal_text(guarantee.image_epsilon)} for the picture and "
+            f"{decimal_text(guarantee.conditions_epsilon)} for its randomised conditions"
+        )
     slip = "" if guarantee.delta == 0 else ", but for a chance of delta"
     return (
         f"local differential privacy for every {unit}: {figures}. Whatever the image was, each possible output is "
         f"as likely as for any other image, within that factor e^epsilon{slip}."
         if guarantee.unit == "image"
         else f"local differential privacy for every {unit}: {figures}. This says nothing strong about the whole "
-        f"image, for which the same noise gives epsilon {decimal_text(guarantee.image_epsilon)}."
+        f"image, for which it comes to epsilon {decimal_text(guarantee.total_image_epsilon)}."
     )
 
 
@@ -111,13 +119,16 @@ def _up(value: float) -> str:
 
 
 def _odds(guarantee: Guarantee) -> str:
+    sentence = guarantee.odds_sentence()
+    if guarantee.in_clear or any(c.policy == "public" for c in guarantee.conditions.values()):
+        sentence += " Only images that agree on all that is released in clear count among them."
     releases = guarantee.releases
     if releases is None or guarantee.patient_epsilon is None or (releases.largest_patient or 0) < 2:
-        return guarantee.odds_sentence()
+        return sentence
     together = reidentification_ceiling(guarantee.patient_epsilon, 1000, float(guarantee.patient_delta or 0))
     return (
-        f"{guarantee.odds_sentence()} Whoever joins all {releases.largest_patient} images of the worst patient gets "
-        f"at most {_up(100 * together)} % among 1,000 patients."
+        f"{sentence} Whoever joins all {releases.largest_patient} images of the worst patient gets at most "
+        f"{_up(100 * together)} % among 1,000 patients."
     )
 
 
@@ -128,15 +139,15 @@ def _largest_unit(guarantee: Guarantee) -> str:
 
 def _other_units(guarantee: Guarantee) -> str:
     parts = [f"whole image epsilon {decimal_text(guarantee.total_image_epsilon)}"]
-    if guarantee.conditions_epsilon:
-        parts[0] += f" (of it {decimal_text(guarantee.conditions_epsilon)} for the randomised conditions)"
     if guarantee.element_epsilon is not None:
         parts.append(f"one latent element epsilon {decimal_text(guarantee.element_epsilon)}")
     releases = guarantee.releases
     if releases is not None and guarantee.patient_epsilon is not None and releases.largest_patient:
         images = "1 image" if releases.largest_patient == 1 else f"{releases.largest_patient} images"
         slip = f", delta {float(guarantee.patient_delta):.3g}" if guarantee.patient_delta else ""
-        parts.append(f"worst patient ({images}) epsilon {decimal_text(guarantee.patient_epsilon)}{slip}")
+        parts.append(
+            f"worst patient in this release alone ({images}) epsilon {decimal_text(guarantee.patient_epsilon)}{slip}"
+        )
         parts += _readings(guarantee, releases.largest_patient)
     elif releases is not None:
         parts.append("worst patient unknown (no patient key)")

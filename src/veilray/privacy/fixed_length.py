@@ -18,6 +18,12 @@ smallest h and the largest l. The ratio of any two output probabilities is at mo
 is computed in interval arithmetic and held at or below e^epsilon. Nothing is approximated, and the support does not
 depend on the input: every candidate value can be released under every input.
 
+**Sides that depend on place.** The computed side of one candidate may differ with its place among the M (a matrix
+product rounds by blocks). Then the density of a candidate is a sum over places j of p (1-q)^j where it counts as
+upper and (1-p) q^j where it counts as lower. With p >= 1/2 > q every term of the first kind is at least that of
+the second, so any mixture lies between l and h, and the bound above holds for it too. A coin below one half is
+therefore refused.
+
 A loop that runs until it succeeds would show the side through its length; here every draw takes M candidates.
 
 **How many candidates.** Only p_eff matters for the output, so p is *raised* to make up for misses: p solves
@@ -188,7 +194,7 @@ def _coin(epsilon: Fraction, candidates: int, upper: Range) -> int:
     p = (limit * miss_up - top) / (sum_up - top + limit * (miss_up - bottom))
     coin = min(int(p * WORDS) - 1, WORDS - 1)
     for _ in range(64):
-        if coin < 1:
+        if 2 * coin < WORDS:
             break
         if charged_ratio(coin, candidates, upper) <= limit:
             return coin

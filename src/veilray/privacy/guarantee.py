@@ -207,12 +207,13 @@ class Guarantee:
         """What no pure mechanism of this whole-image epsilon can exceed; None when delta is not 0.
 
         Returns:
-            `nats`: mutual information with the source; `correlation`: with an N(0, I) latent of this dimension.
+            `nats`: of all that is released of an image about it, randomised conditions included; `correlation`: of the
+            picture with an N(0, I) latent of this dimension.
         """
         if not self.pure:
             return None
         return {
-            "nats": mutual_information_ceiling(self.image_epsilon),
+            "nats": mutual_information_ceiling(self.total_image_epsilon),
             "correlation": correlation_ceiling(self.image_epsilon, self.dimension),
         }
 
@@ -240,8 +241,13 @@ class Guarantee:
             lines.append(f"the records on which the network was trained ({training.data}: {training.statement})")
         if self.releases is not None and self.releases.patients is None:
             lines.append("a patient with several images: no patient key was given, so the claim is about one image")
+        if self.releases is not None:
+            lines.append("other releases of the same patients: they add up, in the ledger of the house")
         lines.append("everything outside the pixels; time, memory and power of the machine")
-        lines.append("an attacker who can break AES-256, from which the noise is drawn")
+        lines.append(
+            "an attacker who can break AES-256, from which the noise is drawn; a machine that is restored twice from one "
+            "snapshot"
+        )
         return lines
 
     def with_release(

@@ -29,7 +29,7 @@ StructuralTest = Callable[[Subject], str]
 
 STRUCTURE: Registry[StructuralTest] = Registry("structural test")
 
-_FEW, _MANY = 64, 100_000
+_FEW, _MANY = 512, 100_000
 """Rows to be different in two releases; the many are drawn only where a few of them agree by chance."""
 
 _STILL_DIFFERENT = 7.0

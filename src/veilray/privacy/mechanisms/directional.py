@@ -168,7 +168,7 @@ class Directional(Mechanism):
             upper = coins(entropy.words(1, np.uint64), b.coin)
             found = np.zeros(1, dtype=bool)
             chosen = np.zeros((1, b.k))
-            step = max(1, _CHUNK // b.k)
+            step = max(8, _CHUNK // b.k // 8 * 8)
             for done in range(0, b.candidates, step):
                 shape = (1, min(step, b.candidates - done), b.k)
                 candidates = normals(entropy.words(shape, np.uint64))
