@@ -245,8 +245,8 @@ class Guarantee:
             lines.append("other releases of the same patients: they add up, in the ledger of the house")
         lines.append("everything outside the pixels; time, memory and power of the machine")
         lines.append(
-            "an attacker who can break AES-256, from which the noise is drawn; a machine that is restored twice from one "
-            "snapshot"
+            "an attacker who can break AES-256, from which the noise is drawn; a machine restored twice from "
+            "one snapshot"
         )
         return lines
 
