@@ -117,6 +117,14 @@ def test_refused_files_give_exit_code_1_and_are_listed(veilray: Run, model: Path
         (["--epsilon", "4", "--mechanism", "directional", "--candidates", "9"], "must go with mechanism selection"),
         (["--epsilon", "4", "--label-policy", "secret"], "public, randomised"),
         (["--epsilon", "4", "--label-policy", "randomised"], "label epsilon must be given"),
+        (
+            ["--epsilon", "4", "--condition-policy", "label=randomised:1", "--condition-levels", "label=NORMAL,../x"],
+            "letters, digits",
+        ),
+        (
+            ["--epsilon", "4", "--condition-policy", "label=randomised:1", "--condition-levels", "label=A,A"],
+            "all different",
+        ),
         (["--epsilon", "4", "--label-epsilon", "1"], "label policy randomised"),
         (["--epsilon", "4", "--condition-policy", "label"], "NAME=VALUE"),
         (["--epsilon", "4", "--layout", "nowhere.toml"], "layout"),
@@ -317,3 +325,24 @@ def test_a_budget_is_policy_and_its_refusal_is_exit_code_3(
     told = json.loads(veilray("ledger", "show", "--json").out)
     assert told["budget"] == {"epsilon": "20", "delta": "0", "accounting": "sum"}
     assert [row["state"] for row in told["releases"]] == ["published"]
+
+
+def test_nothing_of_the_users_is_deleted_or_mixed(veilray: Run, pictures: Path, model: Path, tmp_path: Path) -> None:
+    mine = tmp_path / "mine"
+    mine.mkdir()
+    (mine / "thesis.txt").write_text("x")
+    asked = ["release", pictures, "--model", model, "--epsilon", "8", "--out", tmp_path / "r"]
+    veilray("ledger", "init", "--epsilon", "1")
+    assert veilray(*asked, "--record", mine).code == 2
+    assert veilray("fit", "dp-glow", pictures, "--out", mine, "--size", 16, "--levels", 2).code == 2
+    assert veilray("demo", "--data", mine, "--out", tmp_path).code == 2
+    assert veilray(*asked, "--record", tmp_path / "r" / "record").code == 2
+    assert (mine / "thesis.txt").read_text() == "x"
+
+
+def test_words_of_a_card_are_not_markup(veilray: Run, pictures: Path, tmp_path: Path) -> None:
+    shape = ["--size", 16, "--levels", 2, "--steps", 2, "--width", 8, "--epochs", 1]
+    veilray("fit", "dp-glow", pictures, "--out", tmp_path / "m", *shape, "--statement", "s [/b] [red]hi[/red]")
+    ran = veilray("check", pictures, "--model", tmp_path / "m", "--epsilon", "1")
+    assert ran.code == 0, ran.err
+    assert "s [/b] [red]hi[/red]" in ran.out

@@ -58,6 +58,9 @@ def _of_mechanism(name: str, claim: Claim, dimension: int, trials: int) -> Repor
 
 
 def _of_model(model: str, mechanism: str | None, claim: Claim, trials: int) -> list[Report]:
+    import torch
+
+    torch.set_num_threads(1)  # a check forks, and a forked child waits forever for a thread pool it has not got
     from veilray.api import open_model
     from veilray.evaluation.audit import audit as run
     from veilray.evaluation.audit import calibrated, subject_of

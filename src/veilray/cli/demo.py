@@ -47,6 +47,8 @@ def demo(
 
     keep_freed_memory()
     began = time.monotonic()
+    if data is not None and _overlap(data.resolve(), out.resolve()):
+        raise ValueError(f"--out must lie apart from your images, got {out} and {data}")
     _clear(out)
     subject = "5,000 handwritten digits" if data is None else f"your images ({data.name})"
     source = _write_digits(out / "data" / "digits.npz") if data is None else data
@@ -69,6 +71,10 @@ def demo(
     OUT.print(f"Release   {out / 'release'}   (the pictures that leave the house)", highlight=False, soft_wrap=True)
     OUT.print(f"Done in {time.monotonic() - began:.0f} seconds.", highlight=False)
     return 0
+
+
+def _overlap(one: Path, other: Path) -> bool:
+    return one == other or one in other.parents or other in one.parents
 
 
 def _clear(out: Path) -> None:

@@ -25,8 +25,8 @@ __all__ = ["OUT", "STATUS", "print_card", "print_json", "print_quarantine", "pro
 _SHOWN = 20
 _EVERY_SECONDS = 10
 
-OUT = Console()
-STATUS = Console(stderr=True)
+OUT = Console(markup=False)
+STATUS = Console(stderr=True, markup=False)
 
 
 def print_json(told: dict[str, Any]) -> None:

@@ -94,6 +94,11 @@ def _rule(name: str, text: str, levels: tuple[str, ...]) -> ConditionRule:
             f"levels of {name} must be a public list of two or more, got {list(levels)}: give them with "
             f"--condition-levels {name}=A,B (never read from the private images)"
         )
+    if len(set(levels)) < len(levels):
+        raise ValueError(f"levels of {name} must be all different, got one twice")
+    for level in levels:
+        if not _SAFE_LEVEL.fullmatch(level):
+            raise ValueError(f"levels of {name} must be letters, digits, space or ._+-, got {level!r}")
     budget: Fraction = exact(epsilon, f"epsilon of {name}")
     if not budget:
         raise ValueError(f"epsilon of {name} must be above 0, got {epsilon}: use withheld instead")

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import json
 import shutil
+import tempfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -40,7 +41,6 @@ from veilray.privacy.samplers.normal import normals
 __all__ = ["DPGlow"]
 
 _DOMAIN = "domain.json"
-_SCRATCH = "training-images"
 _VALIDATION_SHARE = 0.1
 _DOMAIN_IMAGES = 1000
 _TRAINING_DATA = ("public", "other patients", "not covered")
@@ -102,12 +102,14 @@ class DPGlow(Method):
         )
         if (folder / "model.json").exists():
             raise ValueError(f"MODEL must be a new folder, got {folder}, which holds a finished model")
+        if folder.exists() and any(folder.iterdir()) and not (resume and (folder / "checkpoint").exists()):
+            raise ValueError(f"MODEL must be a new folder, got {folder}: continue it with --resume or name another")
         if len(collection.refs) < 10:
             raise ValueError(f"IMAGES must hold at least 10 images to train on, got {len(collection.refs)}")
         folder.mkdir(parents=True, exist_ok=True)
         geometry = Geometry(size, channels, bits)
         kept, held_out = _hold_out(collection)
-        scratch = folder / _SCRATCH
+        scratch = Path(tempfile.mkdtemp(prefix=".training-", dir=folder))
         try:
             flow, domain, result = _trained(
                 Glow(config, seed=seed),

@@ -9,7 +9,9 @@ an interrupted release safe to continue and a finished one impossible to repeat 
 
 from __future__ import annotations
 
+import glob
 import hashlib
+import os
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -113,8 +115,12 @@ def start_release(
         ValueError: where `out` or the record exists already.
         Refused: by the ledger.
     """
-    if out.exists():
+    if os.path.lexists(out):
         raise ValueError(f"RELEASE must be a new folder, got {out}, which exists: choose another --out")
+    if out == record_folder or out in record_folder.parents or record_folder in out.parents:
+        raise ValueError(f"RECORD must lie outside RELEASE, got {record_folder} with --out {out}")
+    if any(out.parent.glob(f".{glob.escape(out.name)}.*.spool")):
+        raise ValueError(f"an unfinished release into {out} must be continued with --resume, got a new one")
     out.parent.mkdir(parents=True, exist_ok=True)
     entropy = SystemEntropy()
     identifier = entropy.bytes(16).hex()

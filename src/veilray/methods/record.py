@@ -61,10 +61,10 @@ class Record:
     @classmethod
     def create(cls, folder: Path) -> Record:
         """A new, empty record. Raises ValueError where the folder already holds one."""
+        if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
+            raise ValueError(f"RECORD must be a new folder, got {folder}: continue it with --resume or name another")
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         folder.chmod(0o700)
-        if (folder / _DATABASE).exists():
-            raise ValueError(f"RECORD must be new, got {folder}: continue it with --resume or name another")
         os.close(os.open(folder / _DATABASE, os.O_CREAT | os.O_RDWR, 0o600))
         record = cls(folder)
         with record._database:
