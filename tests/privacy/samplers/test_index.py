@@ -57,7 +57,8 @@ def test_the_threshold_keeps_epsilon_and_wastes_next_to_nothing(epsilon: Fractio
     threshold = subset_threshold(epsilon, winners, size)
     charged = math.log(largest_ratio(threshold, winners, size))
     assert largest_ratio(threshold, winners, size) <= Fraction(math.exp(float(epsilon)) * (1 + 1e-12))
-    assert charged > float(epsilon) - 1e-9 or epsilon > 20
+    # A coin has 64 bits: the waste is at most e^epsilon size / 2^64, below 2e-7 up to epsilon 20.
+    assert charged > float(epsilon) - 1e-6 or epsilon > 20
 
 
 @given(epsilon=st.fractions(Fraction(1, 100), 20), size=st.integers(2, 500))
