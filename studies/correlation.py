@@ -26,6 +26,7 @@ import numpy as np
 from scipy.integrate import quad
 from scipy.stats import chi, norm
 
+from veilray.evaluation.palette import MECHANISM_STYLES, PURPLE
 from veilray.privacy.ceiling import correlation_ceiling
 from veilray.privacy.entropy import SystemEntropy
 from veilray.privacy.exact import exact
@@ -38,14 +39,8 @@ CLIPS = ("1/8", "1/4", "1/2", "1", "3/2", "2", "5/2", "3")
 ACCURATE = 0.01
 """A measurement stops when its standard error is this share of the theory, or when its time is over."""
 
-# Okabe and Ito 2008: told apart by colour-blind readers; markers repeat the distinction.
-STYLES = {
-    "laplace": ("#E69F00", "s"),
-    "gaussian": ("#56B4E9", "^"),
-    "directional": ("#D55E00", "o"),
-    "directional, sphere": ("#CC79A7", "D"),
-    "codebook": ("#009E73", "v"),
-}
+STYLES = {name: MECHANISM_STYLES[name] for name in ("laplace", "gaussian", "directional", "codebook")}
+STYLES["directional, sphere"] = (PURPLE, "D")
 
 
 @dataclass(frozen=True)

@@ -1,16 +1,22 @@
-"""What several rooms' tests need: a tiny real DP-GLOW, untrained."""
+"""What several rooms' tests need: a tiny real DP-GLOW, untrained, and tiny fits of the methods with a kept code."""
 
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
+import torch
 from hypothesis import settings
+from sklearn.datasets import load_digits
 
+from veilray.api import fit
 from veilray.flows import Glow, GlowConfig, load_card, save_flow
 from veilray.images import RULE
-from veilray.methods import DPGlow, ModelCard
+from veilray.methods import DirectionalRelease, DPGlow, ModelCard, SelectionRelease, load_method
 from veilray.methods.domain import Domain
 from veilray.privacy import ModelTraining
 
@@ -37,3 +43,78 @@ def method(tmp_path_factory: pytest.TempPathFactory) -> DPGlow:
         weights_sha256=load_card(folder)["weights_sha256"],
     )
     return DPGlow(flow, card, Domain.of(np.arange(10.0)))
+
+
+TINY: dict[str, Any] = {
+    "size": 8, "levels": 2, "steps": 2, "width": 8, "epochs": 2, "training_data": "public", "statement": "digits",
+}  # fmt: skip
+"""A model of 8 x 8 pictures that is fitted in half a second."""
+
+
+@pytest.fixture(scope="session")
+def tiny_options() -> dict[str, Any]:
+    return dict(TINY)
+
+
+@pytest.fixture(scope="session")
+def public_digits(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """240 handwritten digits, each of its own patient, with the digit's parity as label."""
+    values, digits = load_digits(return_X_y=True)
+    path = tmp_path_factory.mktemp("digits") / "digits.npz"
+    np.savez(
+        path,
+        images=(values[:240].reshape(-1, 8, 8) * 15).astype(np.uint8),
+        label=np.where(digits[:240] % 2, "odd", "even"),
+        patient=np.array([f"p{number}" for number in range(240)]),
+    )
+    return path
+
+
+@pytest.fixture(scope="session")
+def tiny_fit(tmp_path_factory: pytest.TempPathFactory, public_digits: Path) -> Callable[..., Path]:
+    """Fit a tiny model of a method, once for each set of options; returns its MODEL folder."""
+    made: dict[str, Path] = {}
+
+    def folder_of(method: str, **options: Any) -> Path:
+        key = repr((method, sorted(options.items())))
+        if key not in made:
+            folder = tmp_path_factory.mktemp("fits") / method
+            before = torch.get_num_threads()
+            torch.set_num_threads(1)  # small nets run fastest on one thread
+            fit(method, public_digits, folder, **{**TINY, **options})
+            torch.set_num_threads(before)
+            made[key] = folder
+        return made[key]
+
+    return folder_of
+
+
+@pytest.fixture(scope="session")
+def directional_model(tiny_fit: Callable[..., Path]) -> Path:
+    return tiny_fit("directional", content="pixels", keep=4)
+
+
+@pytest.fixture(scope="session")
+def directional(directional_model: Path) -> DirectionalRelease:
+    method = load_method(directional_model)
+    assert isinstance(method, DirectionalRelease)
+    return method
+
+
+@pytest.fixture(scope="session")
+def selection_model(tiny_fit: Callable[..., Path]) -> Path:
+    return tiny_fit("selection", content="pixels", keep=4)
+
+
+@pytest.fixture(scope="session")
+def selection(selection_model: Path) -> SelectionRelease:
+    method = load_method(selection_model)
+    assert isinstance(method, SelectionRelease)
+    return method
+
+
+@pytest.fixture(scope="session")
+def private_digits() -> np.ndarray:
+    """Ninety-six other digits, `(96, 1, 8, 8)`."""
+    values = load_digits().data[1000:1096]
+    return (values.reshape(-1, 1, 8, 8) * 15).astype(np.uint8)

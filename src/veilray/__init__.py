@@ -7,12 +7,22 @@ from importlib.metadata import version
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from veilray.api import fit, release
+    from veilray.api import fit, open_release, release
     from veilray.images import FORMATS, Collection
     from veilray.methods import METHODS
     from veilray.privacy import MECHANISMS, Guarantee
 
-__all__ = ["FORMATS", "MECHANISMS", "METHODS", "Collection", "Guarantee", "__version__", "fit", "release"]
+__all__ = [
+    "FORMATS",
+    "MECHANISMS",
+    "METHODS",
+    "Collection",
+    "Guarantee",
+    "__version__",
+    "fit",
+    "open_release",
+    "release",
+]
 
 __version__ = version("veilray")
 
@@ -23,6 +33,7 @@ _HOME = {
     "MECHANISMS": "veilray.privacy",
     "METHODS": "veilray.methods",
     "fit": "veilray.api",
+    "open_release": "veilray.api",
     "release": "veilray.api",
 }
 

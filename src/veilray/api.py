@@ -20,10 +20,13 @@ from veilray.methods import (
     start_release,
 )
 from veilray.methods.base import Progress
+from veilray.methods.kept import Kept
+from veilray.methods.released import OpenedRelease, open_release
 from veilray.privacy import Claim, SystemEntropy
 from veilray.privacy.exact import ExactLike
+from veilray.report.dataset_card import dataset_files
 
-__all__ = ["fit", "open_model", "release"]
+__all__ = ["OpenedRelease", "fit", "open_model", "open_release", "release"]
 
 
 def fit(
@@ -103,15 +106,9 @@ def release(
         ValueError: for wrong use. veilray.errors.Refused: where keeping the claim forbids it.
     """
     method = open_model(model)
-    drawn_by = method.calibrated(
-        Claim.of(epsilon, delta, unit),
-        mechanism,
-        clip=clip,
-        radius=radius,
-        bound=bound,
-        candidates=candidates,
-        **(mechanism_option or {}),
-    )
+    claim = Claim.of(epsilon, delta, unit)
+    options = _options({"clip": clip, "radius": radius, "bound": bound}, mechanism_option or {})
+    drawn_by = method.calibrated(claim, mechanism, candidates=candidates, **options)
     policies = _policies(label_policy, label_epsilon, condition_policy or {})
     out = Path(out).absolute()
     with Collection.open(Path(images), layout=layout, root=root) as collection:
@@ -126,7 +123,16 @@ def release(
             "layout": layout,
             "keep_geometry": keep_geometry,
         }
-        plan = plan_release(collection, method, drawn_by, rules, keep_geometry=keep_geometry, job=job)
+        plan = plan_release(
+            collection,
+            method,
+            drawn_by,
+            rules,
+            keep_geometry=keep_geometry,
+            job=job,
+            kept=Kept.of(method, drawn_by, claim, options),
+            describe=dataset_files,
+        )
         if dry_run:
             return Outcome(plan.guarantee, len(collection), tuple(collection.quarantine))
         journal = Journal(Path(ledger) if ledger else default_ledger())
@@ -142,6 +148,15 @@ def open_model(model: str | Path) -> Method:
     if str(model).startswith("builtin:"):
         raise ValueError(f"MODEL must be a folder written by `veilray fit` (no model ships yet), got {model}")
     return load_method(Path(model))
+
+
+def _options(named: Mapping[str, ExactLike | None], further: Mapping[str, str]) -> dict[str, ExactLike]:
+    """The mechanism's public options that were given, each once."""
+    given = {name: value for name, value in named.items() if value is not None}
+    twice = sorted(further.keys() & (given.keys() | {"candidates"}))
+    if twice:
+        raise ValueError(f"{twice[0]} must be given by its own option, got it as a further option of the mechanism")
+    return {**given, **further}
 
 
 def _policies(label_policy: str, label_epsilon: ExactLike | None, conditions: Mapping[str, str]) -> dict[str, str]:

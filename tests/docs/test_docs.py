@@ -189,15 +189,15 @@ def test_python_examples_use_names_that_exist(name: str) -> None:
 
 
 def _has_keywords(function: Any, call: ast.Call) -> None:
-    from veilray.methods import DPGlow
+    from veilray.methods import METHODS
 
     accepted = set(inspect.signature(function).parameters)
     if "options" in accepted:
-        accepted |= set(inspect.signature(DPGlow.fit).parameters)
+        accepted |= set(inspect.signature(METHODS[ast.literal_eval(call.args[0])].fit).parameters)
     assert {keyword.arg for keyword in call.keywords} <= accepted
 
 
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("name", [name for name in NAMES if not name.endswith("run-a-study.md")])
 def test_layout_examples_are_layouts(name: str) -> None:
     from veilray.images import parse_layout
 

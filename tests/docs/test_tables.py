@@ -49,6 +49,7 @@ from veilray.privacy.guarantee import ModelTraining, Releases
 from veilray.privacy.mechanisms.directional import Directional, expected_norm
 from veilray.privacy.spherical_cap import upper_moment, upper_probability
 from veilray.privacy.subset_selection import SubsetSelection, best_winner_count
+from veilray.privacy.water_filling import block_shares
 
 REPOSITORY = Path(__file__).parents[2]
 DOCS = REPOSITORY / "docs"
@@ -276,7 +277,49 @@ def expected() -> str:
     return table(("d", "epsilon", "mechanism", "expected from", "expected", "measured"), rows)
 
 
+def few() -> str:
+    """What is left of each of d numbers: coordinate noise against a direction."""
+    rows = []
+    for d in (2, 4, 8, 16, 64, PICTURE):
+        cells = []
+        for e in ("1", "4"):
+            cells.append(near(study().laplace_theory(d, float(e), 3.0)))
+            cells.append(near(Directional.calibrate(Claim.of(e), d).expected_correlation()))
+            cells.append(near(correlation_ceiling(Fraction(e), d)))
+        rows.append((f"{d:,}", *cells))
+    kinds = ("`laplace`", "`directional`", "ceiling")
+    return table(("d", *(f"{kind}, epsilon {e}" for e in ("1", "4") for kind in kinds)), rows)
+
+
+def recovered(sizes: Sequence[int], shares: Sequence[Fraction]) -> float:
+    """Part of the variance of 16 numbers of variances 1/i that a linear reader finds in blocks of these sizes."""
+    variances, found, start = [1 / i for i in range(1, 17)], 0.0, 0
+    for size, share in zip(sizes, shares, strict=True):
+        left = Directional.calibrate(Claim(share), size).expected_correlation() ** 2
+        found += left * sum(variances[start : start + size])
+        start += size
+    return found / sum(variances)
+
+
+def shared() -> str:
+    def default(e: str, keep: int) -> float:
+        mechanism = Directional.calibrate(Claim.of(e), keep)
+        return recovered([block.k for block in mechanism.blocks], mechanism.shares)
+
+    rows, cut = [], (4, 12)
+    for e in ("4", "8", "16"):
+        best = max(range(2, 17), key=lambda keep, e=e: default(e, keep))  # type: ignore[misc]
+        sizes, shares = block_shares([1 / i for i in range(1, 17)], cut, e)
+        told = f"{recovered(sizes, shares):.3f} ({', '.join(decimal_text(share) for share in shares)})"
+        equal = recovered(cut, (Fraction(e) / 2,) * 2)
+        rows.append((e, f"{default(e, best):.3f} ({best})", told, f"{equal:.3f}"))
+    head = ("epsilon", "default blocks (best k)", "blocks of 4 and 12, shares", "blocks of 4 and 12, equal parts")
+    return table(head, rows)
+
+
 COMPUTED: dict[str, Callable[[], str]] = {
+    "few numbers": few,
+    "shares": shared,
     "odds": odds,
     "patients": patients,
     "warning": warning,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -9,6 +10,14 @@ import numpy as np
 import pytest
 
 from veilray.images import Collection, write_image
+from veilray.ledger import Journal
+from veilray.methods import Method, condition_rules, plan_release, start_release
+from veilray.methods.kept import Kept
+from veilray.privacy import Claim
+from veilray.report.dataset_card import dataset_files
+
+sys.path.insert(0, str(Path(__file__).parent))  # a fresh process imports the tiny method by its name, too
+from pooled import PooledMethod, register_for
 
 
 @pytest.fixture
@@ -32,5 +41,44 @@ def scanned(folder_of_images: Callable[[int], Path]) -> Callable[[int], Collecti
         collection = Collection.open(folder_of_images(count))
         collection.scan()
         return collection
+
+    return make
+
+
+@pytest.fixture
+def pooled(monkeypatch: pytest.MonkeyPatch) -> PooledMethod:
+    """A method with a kept code, known for this test only."""
+    register_for(monkeypatch)
+    return PooledMethod.made()
+
+
+@pytest.fixture
+def release_of(tmp_path: Path, scanned: Callable[[int], Collection]) -> Callable[..., Path]:
+    """Make a release of `count` pictures; returns its folder. RECORD and ledger lie beside it."""
+
+    def make(
+        method: Method,
+        count: int = 6,
+        *,
+        epsilon: str = "8",
+        mechanism: str = "directional",
+        label: str = "withheld",
+        keep_geometry: bool = False,
+        **options: str,
+    ) -> Path:
+        collection = scanned(count)
+        claim = Claim.of(epsilon)
+        drawn_by = method.calibrated(claim, mechanism, **options)
+        plan = plan_release(
+            collection,
+            method,
+            drawn_by,
+            condition_rules({"label": label}, method.card.levels_of, collection.refs),
+            keep_geometry=keep_geometry,
+            kept=Kept.of(method, drawn_by, claim, options),
+            describe=dataset_files,
+        )
+        start_release(plan, tmp_path / "out", tmp_path / "record", Journal(tmp_path / "ledger.sqlite"))
+        return tmp_path / "out"
 
     return make

@@ -44,6 +44,7 @@ def demo(
     from veilray.ledger import Journal
     from veilray.methods import condition_rules, plan_release, start_release
     from veilray.privacy import MECHANISMS, Claim
+    from veilray.report.dataset_card import dataset_files
 
     keep_freed_memory()
     began = time.monotonic()
@@ -60,7 +61,7 @@ def demo(
         method = _train(public, out / "model", size or (28 if data is None else 32), minutes, _OWN if data else _DIGITS)
         mechanism = MECHANISMS["laplace"].calibrate(Claim.of(_EPSILON), method.dimension)
         rules = condition_rules({}, {}, private.refs)
-        plan = plan_release(private, method, mechanism, rules)
+        plan = plan_release(private, method, mechanism, rules, describe=dataset_files)
         journal = Journal(out / "ledger.sqlite")
         with progress_bar("releasing") as progress:
             outcome = start_release(plan, (out / "release").absolute(), (out / "record").absolute(), journal, progress)

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any, TypeAlias
 
 import typer
 
 from veilray.cli import options
 from veilray.cli.opening import open_images
-from veilray.cli.output import OUT, print_json, training_bar
+from veilray.cli.output import OUT, print_json, progress_bar, training_bar
 
 __all__ = ["app"]
 
@@ -21,66 +21,160 @@ def fit() -> None:
     """Train a method on public images and write the MODEL folder."""
 
 
+Out: TypeAlias = Annotated[Path, typer.Option(help="MODEL: the folder to write.")]
+Public: TypeAlias = Annotated[Path, typer.Argument(help="Public images: folder tree, .npz, or manifest.")]
+Size: TypeAlias = Annotated[int, typer.Option(help="Side of the pictures the model sees and makes, in pixels.")]
+Levels: TypeAlias = Annotated[int, typer.Option(help="Scales of the flow; size must be divisible by 2**levels.")]
+Steps: TypeAlias = Annotated[int, typer.Option(help="Flow steps a level.")]
+Width: TypeAlias = Annotated[int, typer.Option(help="Channels of the coupling networks.")]
+Channels: TypeAlias = Annotated[int, typer.Option(help="1 for grey, 3 for colour.")]
+Bits: TypeAlias = Annotated[int, typer.Option(help="Bit depth of the model: 8 or 16.")]
+Epochs: TypeAlias = Annotated[int, typer.Option(help="Passes over the training images.")]
+BatchSize: TypeAlias = Annotated[int, typer.Option(help="Images a step.")]
+LearningRate: TypeAlias = Annotated[float, typer.Option(help="After the warm-up.")]
+MaxMinutes: TypeAlias = Annotated[float | None, typer.Option(help="Stop training after this time, keeping the best.")]
+Seed: TypeAlias = Annotated[int, typer.Option(help="Initialisation, order and dequantisation.")]
+TrainingData: TypeAlias = Annotated[
+    str, typer.Option(help="What the images are, for the card: public, 'other patients' or 'not covered'.")
+]
+Statement: TypeAlias = Annotated[str, typer.Option(help="One sentence for the card on where they come from.")]
+Name: TypeAlias = Annotated[str | None, typer.Option(help="The model's name; default: the folder's.")]
+Resume: TypeAlias = Annotated[bool, typer.Option("--resume", help="Continue from the last checkpoint in MODEL.")]
+
+Code: TypeAlias = Annotated[str, typer.Option(help="What is kept of a picture: content, gram or levels.")]
+ContentOf: TypeAlias = Annotated[
+    str | None, typer.Option("--content", help="What a content code is made of: invariant (default), pixels or vae.")
+]
+Keep: TypeAlias = Annotated[
+    int | None, typer.Option(help="Numbers kept of a picture. Default: chosen on the public images.")
+]
+ForEpsilon: TypeAlias = Annotated[
+    str, typer.Option(help="The whole-image epsilon that releases will mostly have: K is chosen for it.")
+]
+Classes: TypeAlias = Annotated[
+    int | None, typer.Option(help="Kinds of pictures that learners will tell apart. Default: the label levels, or 10.")
+]
+CodeEpochs: TypeAlias = Annotated[
+    int | None, typer.Option(help="Passes over the images for the content's network. Default: about 2,000 steps.")
+]
+
+
 @app.command("dp-glow")
 def dp_glow(
-    images: Annotated[Path, typer.Argument(help="Public images: folder tree, .npz, or manifest.")],
-    out: Annotated[Path, typer.Option(help="MODEL: the folder to write.")],
-    size: Annotated[int, typer.Option(help="Side of the pictures the model sees and makes, in pixels.")] = 32,
-    levels: Annotated[int, typer.Option(help="Scales of the flow; size must be divisible by 2**levels.")] = 3,
-    steps: Annotated[int, typer.Option(help="Flow steps a level.")] = 8,
-    width: Annotated[int, typer.Option(help="Channels of the coupling networks.")] = 64,
-    channels: Annotated[int, typer.Option(help="1 for grey, 3 for colour.")] = 1,
-    bits: Annotated[int, typer.Option(help="Bit depth of the model: 8 or 16.")] = 8,
-    epochs: Annotated[int, typer.Option(help="Passes over the training images.")] = 30,
-    batch_size: Annotated[int, typer.Option(help="Images a step.")] = 32,
-    learning_rate: Annotated[float, typer.Option(help="After the warm-up.")] = 1e-3,
-    max_minutes: Annotated[float | None, typer.Option(help="Stop training after this time, keeping the best.")] = None,
-    seed: Annotated[int, typer.Option(help="Initialisation, order and dequantisation.")] = 0,
-    training_data: Annotated[
-        str, typer.Option(help="What the images are, for the card: public, 'other patients' or 'not covered'.")
-    ] = "not covered",
-    statement: Annotated[str, typer.Option(help="One sentence for the card on where they come from.")] = "",
-    name: Annotated[str | None, typer.Option(help="The model's name; default: the folder's.")] = None,
+    images: Public,
+    out: Out,
+    size: Size = 32,
+    levels: Levels = 3,
+    steps: Steps = 8,
+    width: Width = 64,
+    channels: Channels = 1,
+    bits: Bits = 8,
+    epochs: Epochs = 30,
+    batch_size: BatchSize = 32,
+    learning_rate: LearningRate = 1e-3,
+    max_minutes: MaxMinutes = None,
+    seed: Seed = 0,
+    training_data: TrainingData = "not covered",
+    statement: Statement = "",
+    name: Name = None,
     layout: options.Layout = "folders",
     root: options.Root = None,
-    resume: Annotated[bool, typer.Option("--resume", help="Continue from the last checkpoint in MODEL.")] = False,
+    resume: Resume = False,
     as_json: options.AsJson = False,
 ) -> int:
     """Train a Glow by maximum likelihood, for release with noise on its latent."""
+    return _fit("dp-glow", locals())
+
+
+@app.command("directional")
+def directional(
+    images: Public,
+    out: Out,
+    code: Code = "content",
+    content: ContentOf = None,
+    keep: Keep = None,
+    for_epsilon: ForEpsilon = "1",
+    classes: Classes = None,
+    code_epochs: CodeEpochs = None,
+    size: Size = 32,
+    levels: Levels = 3,
+    steps: Steps = 8,
+    width: Width = 64,
+    channels: Channels = 1,
+    bits: Bits = 8,
+    epochs: Epochs = 30,
+    batch_size: BatchSize = 32,
+    learning_rate: LearningRate = 1e-3,
+    max_minutes: MaxMinutes = None,
+    seed: Seed = 0,
+    training_data: TrainingData = "not covered",
+    statement: Statement = "",
+    name: Name = None,
+    layout: options.Layout = "folders",
+    root: options.Root = None,
+    resume: Resume = False,
+    as_json: options.AsJson = False,
+) -> int:
+    """Choose what to keep of a picture and train its decoder, for release of a direction."""
+    return _fit("directional", locals())
+
+
+@app.command("selection")
+def selection(
+    images: Public,
+    out: Out,
+    code: Code = "content",
+    content: ContentOf = None,
+    keep: Keep = None,
+    for_epsilon: ForEpsilon = "1",
+    classes: Classes = None,
+    code_epochs: CodeEpochs = None,
+    size: Size = 32,
+    levels: Levels = 3,
+    steps: Steps = 8,
+    width: Width = 64,
+    channels: Channels = 1,
+    bits: Bits = 8,
+    epochs: Epochs = 30,
+    batch_size: BatchSize = 32,
+    learning_rate: LearningRate = 1e-3,
+    max_minutes: MaxMinutes = None,
+    seed: Seed = 0,
+    training_data: TrainingData = "not covered",
+    statement: Statement = "",
+    name: Name = None,
+    layout: options.Layout = "folders",
+    root: options.Root = None,
+    resume: Resume = False,
+    as_json: options.AsJson = False,
+) -> int:
+    """As directional, and draw the public list of pictures that releases are chosen from."""
+    return _fit("selection", locals())
+
+
+def _fit(kind: str, given: dict[str, Any]) -> int:
+    """Fit a method with the options of its command; those that say where and how to read and print are taken out."""
     from veilray.flows import keep_freed_memory
-    from veilray.methods.dp_glow import DPGlow
+    from veilray.methods import METHODS
 
     keep_freed_memory()
-    with open_images(images, layout, root) as collection, training_bar() as on_progress:
-        method = DPGlow.fit(
-            collection,
-            out,
-            size=size,
-            levels=levels,
-            steps=steps,
-            width=width,
-            channels=channels,
-            bits=bits,
-            epochs=epochs,
-            batch_size=batch_size,
-            learning_rate=learning_rate,
-            max_minutes=max_minutes,
-            seed=seed,
-            training_data=training_data,
-            statement=statement,
-            name=name or out.name,
-            resume=resume,
-            on_progress=on_progress,
-        )
+    images, out, layout, root, as_json = (given.pop(name) for name in ("images", "out", "layout", "root", "as_json"))
+    given["name"] = given["name"] or out.name
+    with open_images(images, layout, root) as collection, progress_bar("fitting the code") as on_code:
+        if "code" in given:
+            given["on_code"] = on_code
+        with training_bar() as on_progress:
+            method = METHODS[kind].fit(collection, out, on_progress=on_progress, **given)
         refused = len(collection.quarantine)
-    told = {"model": str(out), "quarantined": refused, **method.card.figures}
     if as_json:
-        print_json(told)
-    else:
-        OUT.print(
-            f"{out}: {method.card.training_images:,} training images, "
-            f"{method.card.figures['validation_bits_per_dimension']:.3f} bits per dimension on held-out images"
-        )
-        if refused:
-            OUT.print(f"{refused} files were refused: `veilray check` lists them with their reasons.", style="yellow")
+        print_json({"model": str(out), "quarantined": refused, **method.card.figures})
+        return 1 if refused else 0
+    figures = method.card.figures
+    kept = f"{figures['kept']:.0f} numbers kept of a picture, " if "kept" in figures else ""
+    OUT.print(
+        f"{out}: {method.card.training_images:,} training images, {kept}"
+        f"{figures['validation_bits_per_dimension']:.3f} bits per dimension on held-out images"
+    )
+    if refused:
+        OUT.print(f"{refused} files were refused: `veilray check` lists them with their reasons.", style="yellow")
     return 1 if refused else 0

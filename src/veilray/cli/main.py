@@ -10,7 +10,7 @@ import sys
 
 import typer
 
-from veilray.cli import audit, card, check, demo, fit, ledger, release
+from veilray.cli import audit, card, check, demo, features, fit, ledger, release, study
 from veilray.cli.output import STATUS
 from veilray.errors import Refused
 
@@ -27,8 +27,10 @@ app.add_typer(ledger.app, name="ledger")
 app.command("release")(release.release)
 app.command("check")(check.check)
 app.command("card")(card.card)
+app.command("features")(features.features)
 app.command("demo")(demo.demo)
 app.command("audit")(audit.audit)
+app.command("study")(study.study)
 
 _WRONG_USE, _REFUSED, _INTERRUPTED = 2, 3, 130
 _CONTINUE = "interrupted; what was finished is kept, and --resume continues"

@@ -17,13 +17,13 @@ import numpy as np
 from matplotlib.figure import Figure
 from scipy import stats
 
+from veilray.evaluation.palette import BLUE, ORANGE
 from veilray.flows import Glow
 
 __all__ = ["LevelMoments", "NeighbourCorrelation", "Premise", "plot", "premise"]
 
 Floats = np.ndarray[Any, np.dtype[np.float64]]
 
-BLUE, ORANGE = "#0072B2", "#E69F00"  # two colours of Okabe and Ito (2008), told apart by colour-blind readers
 BINS = np.linspace(-5, 5, 101)
 LOWEST_COUNT = 20
 """Fewer images than this say nothing about a coordinate's distribution."""

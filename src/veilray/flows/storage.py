@@ -10,7 +10,7 @@ from __future__ import annotations
 import hashlib
 import json
 from pathlib import Path
-from typing import Any
+from typing import Any, overload
 
 import safetensors
 import torch
@@ -18,18 +18,22 @@ from safetensors.torch import load as load_tensors
 from safetensors.torch import save as save_tensors
 from torch import Tensor
 
+from veilray.flows.condition import ConditionConfig
+from veilray.flows.conditional import ConditionalGlow
+from veilray.flows.config import GlowConfig
 from veilray.flows.durable import read_json, write_bytes, write_json
-from veilray.flows.glow import Glow, GlowConfig
+from veilray.flows.glow import Glow
 
 __all__ = ["CARD_FILE", "load_card", "load_flow", "save_flow"]
 
 CARD_FILE = "flow.json"
 FORMAT = "veilray-flow"
 VERSION = 1
+KINDS: dict[str, type[Glow] | type[ConditionalGlow]] = {"glow": Glow, "conditional-glow": ConditionalGlow}
 DTYPES = {"float32": torch.float32, "float64": torch.float64}
 
 
-def save_flow(flow: Glow, folder: Path | str, card: dict[str, Any]) -> Path:
+def save_flow(flow: Glow | ConditionalGlow, folder: Path | str, card: dict[str, Any]) -> Path:
     """Write the flow and its model card to a folder, which is made if needed.
 
     Args:
@@ -84,8 +88,8 @@ def load_card(folder: Path | str) -> dict[str, Any]:
     """
     path = Path(folder) / CARD_FILE
     content = read_json(path, "the model card")
-    if content.get("format") != FORMAT or content.get("kind") != "glow":
-        raise ValueError(f"the model card must be of format {FORMAT!r} and kind 'glow', got {path}")
+    if content.get("format") != FORMAT or content.get("kind") not in KINDS:
+        raise ValueError(f"the model card must be of format {FORMAT!r} and kind {' or '.join(KINDS)}, got {path}")
     if content.get("version") != VERSION:
         raise ValueError(
             f"the model card must be of version {VERSION}, got {content.get('version')!r} in {path}: "
@@ -97,14 +101,27 @@ def load_card(folder: Path | str) -> dict[str, Any]:
     return content
 
 
-def load_flow(folder: Path | str) -> Glow:
+@overload
+def load_flow(folder: Path | str) -> Glow: ...
+@overload
+def load_flow(folder: Path | str, kind: type[Glow]) -> Glow: ...
+@overload
+def load_flow(folder: Path | str, kind: type[ConditionalGlow]) -> ConditionalGlow: ...
+def load_flow(folder: Path | str, kind: type[Glow] | type[ConditionalGlow] = Glow) -> Glow | ConditionalGlow:
     """Load a flow that `save_flow` wrote, on the CPU and in evaluation mode.
 
+    Args:
+        folder: where `save_flow` wrote it.
+        kind: `Glow` or `ConditionalGlow`; a flow of the other kind is refused.
+
     Raises:
-        ValueError: when a file is missing, truncated, foreign, altered (hash mismatch), or of other shapes.
+        ValueError: when a file is missing, truncated, foreign, altered (hash mismatch), or of other shapes, or
+            the flow is of another kind.
     """
     folder = Path(folder)
     card = load_card(folder)
+    if KINDS[card["kind"]] is not kind:
+        raise ValueError(f"the flow must be a {kind.__name__}, got a {KINDS[card['kind']].__name__} in {folder}")
     weights = folder / card["weights"]
     if weights.parent != folder or weights.suffix != ".safetensors":
         raise ValueError(f"weights must be a .safetensors file beside its card, got {card['weights']!r}")
@@ -119,11 +136,11 @@ def load_flow(folder: Path | str) -> Glow:
             "the file was truncated or altered; copy it again from its source"
         )
     try:
-        config = GlowConfig(**card["config"])
-        dtype = DTYPES[card["dtype"]]
+        flow = _new(card).to(DTYPES[card["dtype"]])
     except (TypeError, KeyError):
-        raise ValueError(f"config and dtype must describe a Glow, got {card['config']}, {card['dtype']}") from None
-    flow = Glow(config).to(dtype)
+        raise ValueError(
+            f"config and dtype must describe a {kind.__name__}, got {card['config']}, {card['dtype']}"
+        ) from None
     tensors = _read(content, weights)
     _check(flow, tensors, weights)
     if _metadata(content).get("flow") != _canonical(_description(flow)):
@@ -132,8 +149,17 @@ def load_flow(folder: Path | str) -> Glow:
     return flow.eval()
 
 
-def _description(flow: Glow) -> dict[str, Any]:
-    return {"kind": "glow", "config": flow.config.to_dict(), "dtype": str(flow.dtype).removeprefix("torch.")}
+def _new(card: dict[str, Any]) -> Glow | ConditionalGlow:
+    config = GlowConfig(**card["config"])
+    if card["kind"] == "glow":
+        return Glow(config)
+    return ConditionalGlow(config, ConditionConfig(**card["conditions"]))
+
+
+def _description(flow: Glow | ConditionalGlow) -> dict[str, Any]:
+    kind = next(name for name, made in KINDS.items() if isinstance(flow, made))
+    description = {"kind": kind, "config": flow.config.to_dict(), "dtype": str(flow.dtype).removeprefix("torch.")}
+    return description | ({"conditions": flow.conditions.to_dict()} if isinstance(flow, ConditionalGlow) else {})
 
 
 def _canonical(description: dict[str, Any]) -> str:
@@ -153,7 +179,7 @@ def _metadata(content: bytes) -> dict[str, str]:
     return dict(header.get("__metadata__", {}))
 
 
-def _check(flow: Glow, tensors: dict[str, Tensor], path: Path) -> None:
+def _check(flow: Glow | ConditionalGlow, tensors: dict[str, Tensor], path: Path) -> None:
     expected = flow.state_dict()
     if strange := sorted(expected.keys() ^ tensors.keys()):
         raise ValueError(f"weights must be those of {flow!r}, got {path} with {strange[0]} missing or foreign")

@@ -8,101 +8,27 @@ import time
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from veilray.flows.checkpoint import Checkpoint
+from veilray.flows.condition import Condition
+from veilray.flows.conditional import ConditionalGlow
 from veilray.flows.durable import write_bytes
 from veilray.flows.glow import Glow
 from veilray.flows.quantisation import as_tensor, dequantise
+from veilray.flows.training_config import Progress, Stopped, TrainingConfig, TrainingResult
 
-__all__ = ["LOG_FILE", "Progress", "TrainingConfig", "TrainingResult", "train"]
+__all__ = ["LOG_FILE", "Conditions", "Progress", "TrainingConfig", "TrainingResult", "train"]
 
 LOG_FILE = "log.jsonl"
-Stopped = Literal["epochs", "patience", "time"]
-
-
-@dataclass(frozen=True)
-class TrainingConfig:
-    """How to train.
-
-    Args:
-        epochs: passes over the training images, at most.
-        batch_size: images a step.
-        learning_rate: of Adam, after the warm-up.
-        warmup_epochs: epochs (fractions too) over which the rate grows linearly from 0.
-        ema_decay: of the exponential moving average of the weights, which is validated and kept.
-        clip_norm: largest norm of the gradient of the bits per dimension.
-        patience: epochs without a better validation figure before stopping; None: never.
-        seed: of the order and the dequantisation. Not a release's randomness.
-        max_minutes: stop, with a checkpoint, after so many minutes of this call; None: never.
-        checkpoint_minutes: also write a checkpoint within an epoch after so many minutes.
-
-    Raises:
-        ValueError: when a value is outside its range.
-    """
-
-    epochs: int = 20
-    batch_size: int = 32
-    learning_rate: float = 1e-3
-    warmup_epochs: float = 1.0
-    ema_decay: float = 0.999
-    clip_norm: float = 1.0
-    patience: int | None = 10
-    seed: int = 0
-    max_minutes: float | None = None
-    checkpoint_minutes: float = 10.0
-
-    def __post_init__(self) -> None:
-        positive = ("epochs", "batch_size", "learning_rate", "clip_norm", "checkpoint_minutes")
-        for name in (*positive, "patience", "max_minutes"):
-            value = getattr(self, name)
-            if value is not None and not value > 0:
-                raise ValueError(f"{name} must be above 0, got {value}")
-        if not 0 <= self.ema_decay < 1:
-            raise ValueError(f"ema_decay must be in [0, 1), got {self.ema_decay}")
-        if not self.warmup_epochs >= 0:
-            raise ValueError(f"warmup_epochs must be 0 or more, got {self.warmup_epochs}")
-        if self.seed < 0:
-            raise ValueError(f"seed must be 0 or more, got {self.seed}")
-
-
-@dataclass(frozen=True)
-class Progress:
-    """Where a run stands. `train_bits` and `validation_bits` are bits per dimension; times are in seconds."""
-
-    epoch: int
-    epochs: int
-    batch: int
-    batches: int
-    train_bits: float
-    validation_bits: float | None
-    learning_rate: float
-    images_per_second: float
-    seconds: float
-    seconds_left: float
-
-
-@dataclass(frozen=True)
-class TrainingResult:
-    """What a run came to. `validation_bits` is the best one, of the averaged weights that were kept."""
-
-    epochs: int
-    best_epoch: int
-    train_bits: float
-    validation_bits: float
-    seconds: float
-    stopped: Stopped
-    parameters: int
-    training_images: int
-    validation_images: int
-
-    def to_dict(self) -> dict[str, Any]:
-        """Return the figures, for a model card."""
-        return asdict(self)
+CONDITIONS = 1
+"""Sets the seed of a step's conditions apart from that of its dequantisation."""
+Conditions = Callable[[np.ndarray, torch.Generator], Condition]
+"""The conditions of the training images at these indices; what is random in them comes from the generator."""
 
 
 @dataclass
@@ -120,7 +46,7 @@ class _Run:
 
 
 def train(
-    flow: Glow,
+    flow: Glow | ConditionalGlow,
     images: np.ndarray,
     validation: np.ndarray,
     config: TrainingConfig,
@@ -128,6 +54,8 @@ def train(
     *,
     resume: bool = False,
     on_progress: Callable[[Progress], None] | None = None,
+    conditions: Conditions | None = None,
+    validation_conditions: Condition | None = None,
 ) -> TrainingResult:
     """Train a flow in place; at the end it holds the averaged weights of its best epoch.
 
@@ -141,23 +69,59 @@ def train(
         resume: continue from the checkpoint in `folder`. The result equals that of a run without the stop,
             bit for bit, on the same machine with the same number of threads.
         on_progress: called after every step and every epoch.
+        conditions: for a `ConditionalGlow`: called with the indices `(batch_size,)` of every batch and a
+            generator seeded for that step, returns their conditions. Noise that stands for a mechanism's is
+            drawn from the generator, afresh each time; then a resumed run draws the same.
+        validation_conditions: the fixed conditions of the validation images.
 
     Raises:
         ValueError: for images of another shape, a batch size above n, a checkpoint of another run, a folder
-            with a checkpoint that `resume` does not ask for, or a loss that is not finite.
+            with a checkpoint that `resume` does not ask for, conditions that do not fit the flow, or a loss
+            that is not finite.
     """
-    return _Trainer(flow, images, validation, config, Path(folder), on_progress).run(resume=resume)
+    given = _Conditions(flow, conditions, validation_conditions, len(validation))
+    return _Trainer(flow, images, validation, config, Path(folder), on_progress, given).run(resume=resume)
+
+
+class _Conditions:
+    """What is passed to the flow beside the images: one condition, or nothing to a flow that takes none."""
+
+    def __init__(
+        self,
+        flow: Glow | ConditionalGlow,
+        source: Conditions | None,
+        validation: Condition | None,
+        validation_images: int,
+    ) -> None:
+        if isinstance(flow, ConditionalGlow):
+            if source is None or validation is None:
+                raise ValueError("conditions and validation_conditions must be given for a ConditionalGlow, got None")
+            flow.conditions.check(validation, validation_images)
+        elif source is not None or validation is not None:
+            raise ValueError(f"conditions must be for a ConditionalGlow, got a {type(flow).__name__}")
+        self._flow, self._source, self._validation = flow, source, validation
+
+    def of_batch(self, chosen: np.ndarray, seed: int, step: int) -> tuple[Condition, ...]:
+        generator = torch.Generator().manual_seed(_derived(seed, step, CONDITIONS))
+        return () if self._source is None else (self._source(chosen, generator),)
+
+    def validation_bits(self, images: np.ndarray, rows: slice) -> Tensor:
+        if isinstance(self._flow, ConditionalGlow):
+            assert self._validation is not None
+            return self._flow.bits_per_dimension(images, self._validation[rows], seed=rows.start)
+        return self._flow.bits_per_dimension(images, seed=rows.start)
 
 
 class _Trainer:
     def __init__(
         self,
-        flow: Glow,
+        flow: Glow | ConditionalGlow,
         images: np.ndarray,
         validation: np.ndarray,
         config: TrainingConfig,
         folder: Path,
         on_progress: Callable[[Progress], None] | None,
+        conditions: _Conditions,
     ) -> None:
         for name, array in (("images", images), ("validation", validation)):
             if not len(array):
@@ -166,7 +130,7 @@ class _Trainer:
         if config.batch_size > len(images):
             raise ValueError(f"batch_size must be at most the {len(images)} images, got {config.batch_size}")
         self.flow, self.images, self.validation, self.config = flow, images, validation, config
-        self.folder, self.on_progress = folder, on_progress
+        self.folder, self.on_progress, self.conditions = folder, on_progress, conditions
         # The last, smaller batch is left out: the next epoch's order differs.
         self.batches = len(images) // config.batch_size
         self.checkpoint = Checkpoint(folder / "checkpoint")
@@ -203,7 +167,7 @@ class _Trainer:
         first, saved = run.batch, time.monotonic()
         for batch in range(run.batch, self.batches):
             chosen = np.sort(order[batch * config.batch_size : (batch + 1) * config.batch_size])
-            run.bits += self._step(np.asarray(self.images[chosen])) * config.batch_size
+            run.bits += self._step(np.asarray(self.images[chosen]), chosen) * config.batch_size
             run.batch = batch + 1
             now = time.monotonic()
             run.seconds = before + now - started
@@ -221,17 +185,18 @@ class _Trainer:
         out_of_time = config.max_minutes is not None and time.monotonic() - started >= 60 * config.max_minutes
         return not out_of_time or run.epoch >= config.epochs
 
-    def _step(self, images: np.ndarray) -> float:
+    def _step(self, images: np.ndarray, chosen: np.ndarray) -> float:
         """Take one step; return the batch's bits per dimension before it."""
         flow, config, run = self.flow, self.config, self.state
         step = run.epoch * self.batches + run.batch
         pixels = as_tensor(images, flow.config.shape, flow.config.bits)
         generator = torch.Generator().manual_seed(_derived(config.seed, step))
         x = dequantise(pixels, flow.config.bits, flow.dtype, generator).to(flow.device)
+        given = self.conditions.of_batch(chosen, config.seed, step)
         if step == 0:
-            flow.initialise(x)
+            flow.initialise(x, *given)
             _copy(self.average, self.weights)
-        loss = flow.loss(x).mean()
+        loss = flow.loss(x, *given).mean()
         value = float(loss.detach())
         if not math.isfinite(value):
             raise ValueError(
@@ -289,8 +254,9 @@ class _Trainer:
         with self._averaged():
             total = 0.0
             for start in range(0, len(self.validation), 256):
-                chunk = np.asarray(self.validation[start : start + 256])
-                total += float(self.flow.bits_per_dimension(chunk, seed=start).double().sum())
+                rows = slice(start, start + 256)
+                bits = self.conditions.validation_bits(np.asarray(self.validation[rows]), rows)
+                total += float(bits.double().sum())
         return total / len(self.validation)
 
     def _averaged(self) -> _Swapped:
@@ -354,8 +320,10 @@ class _Trainer:
         config = asdict(self.config)
         for limit in ("epochs", "patience", "max_minutes", "checkpoint_minutes"):
             del config[limit]
+        flow = self.flow
         return {
-            "flow": self.flow.config.to_dict(),
+            "flow": flow.config.to_dict(),
+            **({"conditions": flow.conditions.to_dict()} if isinstance(flow, ConditionalGlow) else {}),
             "dtype": str(self.flow.dtype),
             "training": config,
             "images": len(self.images),
@@ -381,10 +349,11 @@ class _Trainer:
 
     def _restore(self) -> None:
         state, groups = self.checkpoint.load()
-        for key, expected in self._identity().items():
-            if state["identity"].get(key) != expected:
+        saved, expected = state["identity"], self._identity()
+        for key in saved | expected:
+            if saved.get(key) != expected.get(key):
                 raise ValueError(
-                    f"{key} must be as in the checkpoint, {state['identity'].get(key)}, got {expected}: "
+                    f"{key} must be as in the checkpoint, {saved.get(key)}, got {expected.get(key)}: "
                     "resume with the same settings, or train in another folder"
                 )
         self.state = _Run(**state["run"])
@@ -423,6 +392,6 @@ def _copy(targets: list[Any], sources: list[Any]) -> None:
         target.copy_(source)
 
 
-def _derived(seed: int, step: int) -> int:
-    """Return a seed for one step's dequantisation, apart from those of all other steps and seeds."""
-    return int(np.random.SeedSequence([seed, step]).generate_state(1, np.uint64)[0] >> 1)
+def _derived(seed: int, step: int, *purpose: int) -> int:
+    """Return a seed for one step's dequantisation or conditions, apart from those of all other steps and seeds."""
+    return int(np.random.SeedSequence([seed, step, *purpose]).generate_state(1, np.uint64)[0] >> 1)

@@ -2,15 +2,18 @@
 
 from veilray.methods.base import METHODS, Method, ModelCard, Release, ReleaseContext, load_method, read_card
 from veilray.methods.conditions import ConditionRule, condition_rules, draw_conditions
+from veilray.methods.directional import DirectionalRelease
 from veilray.methods.dp_glow import DPGlow
 from veilray.methods.pipeline import Outcome, Plan, continue_release, plan_release, start_release
 from veilray.methods.publication import read_release
 from veilray.methods.record import Record, find_record
+from veilray.methods.selection import SelectionRelease
 
 __all__ = [
     "METHODS",
     "ConditionRule",
     "DPGlow",
+    "DirectionalRelease",
     "Method",
     "ModelCard",
     "Outcome",
@@ -18,6 +21,7 @@ __all__ = [
     "Record",
     "Release",
     "ReleaseContext",
+    "SelectionRelease",
     "condition_rules",
     "continue_release",
     "draw_conditions",

@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
+from veilray.codes import KeptCode
 from veilray.images import Collection, Geometry
 from veilray.privacy import (
     MECHANISMS,
@@ -83,12 +84,15 @@ class ReleaseContext:
 class Release:
     """Released pixels `(n, c, h, w)`, the claim they carry, and how they came to be (never a seed).
 
-    `guarantee` is None for an experiment with a seed: whoever knows the seed subtracts the noise.
+    `guarantee` is None for an experiment with a seed: whoever knows the seed subtracts the noise. `code` holds what
+    the mechanism drew, `(n, k)` float64, for a method with a kept code: the pixels are its post-processing, so both
+    leave under one claim.
     """
 
     pixels: NDArray[Any]
     guarantee: Guarantee | None
     provenance: dict[str, str]
+    code: NDArray[np.float64] | None = None
 
 
 class Method(ABC):
@@ -130,6 +134,18 @@ class Method(ABC):
     def decode(self, rows: NDArray[np.float64]) -> NDArray[Any]:
         """Latent rows `(n, d)` to integer images `(n, c, h, w)`; finite for every row."""
 
+    @property
+    def kept_code(self) -> KeptCode | None:
+        """The public code whose released rows leave with the pictures; None where pictures are all that leaves."""
+        return None
+
+    def render(self, drawn: NDArray[np.float64], mechanism: Mechanism, entropy: Entropy) -> NDArray[Any]:
+        """The pictures `(n, c, h, w)` of what the mechanism drew, `(n, d)`: post-processing, at no cost.
+
+        Whatever was not kept is drawn from the prior, with `entropy`.
+        """
+        return self.decode(mechanism.to_prior(drawn))
+
     @abstractmethod
     def prior(self, count: int, entropy: Entropy) -> NDArray[np.float64]:
         """Rows `(count, d)` drawn from the decoder's prior: what a release with no image in it looks like."""
@@ -161,7 +177,7 @@ class Method(ABC):
         systemic = isinstance(context.entropy, SystemEntropy)
         drawn = context.mechanism.release(self.encode(images), context.entropy)
         return Release(
-            pixels=self.decode(context.mechanism.to_prior(drawn)),
+            pixels=self.render(drawn, context.mechanism, context.entropy),
             guarantee=context.mechanism.guarantee(self.dimension) if systemic else None,
             provenance={
                 "method": self.name,
@@ -169,6 +185,7 @@ class Method(ABC):
                 "weights_sha256": self.card.weights_sha256,
                 "mechanism": context.mechanism.name,
             },
+            code=None if self.kept_code is None else drawn,
         )
 
 

@@ -11,8 +11,6 @@ the figure for an element.
 from __future__ import annotations
 
 import json
-import shutil
-import tempfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -32,18 +30,17 @@ from veilray.flows import (
     save_flow,
     train,
 )
-from veilray.images import RULE, Collection, Geometry, hash_fraction
+from veilray.images import RULE, Collection, Geometry
 from veilray.methods.base import METHODS, Method, ModelCard, read_card
 from veilray.methods.domain import Domain, complexity
+from veilray.methods.fitting import ema_decay, public_images, training_statement
 from veilray.privacy import Entropy, ModelTraining
 from veilray.privacy.samplers.normal import normals
 
 __all__ = ["DPGlow"]
 
 _DOMAIN = "domain.json"
-_VALIDATION_SHARE = 0.1
 _DOMAIN_IMAGES = 1000
-_TRAINING_DATA = ("public", "other patients", "not covered")
 
 
 @METHODS.register("dp-glow")
@@ -94,32 +91,18 @@ class DPGlow(Method):
                 or a folder that already holds a model.
         """
         config = GlowConfig(size=size, channels=channels, bits=bits, levels=levels, steps=steps, width=width)
-        if training_data not in _TRAINING_DATA:
-            raise ValueError(f"training data must be one of {', '.join(_TRAINING_DATA)}, got {training_data!r}")
-        training = ModelTraining(
-            data=training_data,  # type: ignore[arg-type]  # checked above
-            statement=statement or "not stated",
-        )
-        if (folder / "model.json").exists():
-            raise ValueError(f"MODEL must be a new folder, got {folder}, which holds a finished model")
-        if folder.exists() and any(folder.iterdir()) and not (resume and (folder / "checkpoint").exists()):
-            raise ValueError(f"MODEL must be a new folder, got {folder}: continue it with --resume or name another")
-        if len(collection.refs) < 10:
-            raise ValueError(f"IMAGES must hold at least 10 images to train on, got {len(collection.refs)}")
-        folder.mkdir(parents=True, exist_ok=True)
-        geometry = Geometry(size, channels, bits)
-        kept, held_out = _hold_out(collection)
-        scratch = Path(tempfile.mkdtemp(prefix=".training-", dir=folder))
-        try:
+        training = training_statement(training_data, statement)
+        with public_images(collection, Geometry(size, channels, bits), folder, resume=resume) as images:
+            count = len(images.training)
             flow, domain, result = _trained(
                 Glow(config, seed=seed),
-                _mapped(kept, geometry, scratch / "training"),
-                _mapped(held_out, geometry, scratch / "validation"),
+                images.training,
+                images.validation,
                 TrainingConfig(
                     epochs=epochs,
-                    batch_size=min(batch_size, len(kept)),
+                    batch_size=min(batch_size, count),
                     learning_rate=learning_rate,
-                    ema_decay=_ema_decay(epochs * len(kept) // batch_size),
+                    ema_decay=ema_decay(epochs * count // batch_size),
                     seed=seed,
                     max_minutes=max_minutes,
                 ),
@@ -127,20 +110,18 @@ class DPGlow(Method):
                 resume,
                 on_progress,
             )
-        finally:
-            shutil.rmtree(scratch, ignore_errors=True)  # plain pixels must not stay in a folder that is handed on
         card = ModelCard(
             name=name,
             method=cls.name,
             geometry={"size": size, "channels": channels, "bits": bits},
             geometry_rule=RULE,
             training=training,
-            training_images=len(kept),
-            training_patients=None if collection.unidentified else len(kept.patients()),
-            levels_of=_levels(collection) if training.data == "public" else {},
+            training_images=count,
+            training_patients=images.patients,
+            levels_of=images.levels_of if training.data == "public" else {},
             figures={
                 "validation_bits_per_dimension": round(result.validation_bits, 4),
-                "validation_images": float(len(held_out)),
+                "validation_images": float(result.validation_images),
                 "epochs": float(result.epochs),
                 "parameters": float(result.parameters),
                 "training_seconds": round(result.seconds, 1),
@@ -196,29 +177,10 @@ class DPGlow(Method):
         return _scores(self.flow, images)
 
 
-def _ema_decay(steps: int) -> float:
-    """Average the weights over about the last twentieth of the steps, at least 100 and at most 1,000 of them."""
-    return 1 - 1 / min(1000, max(100, steps // 20))
-
-
-def _hold_out(collection: Collection) -> tuple[Collection, Collection]:
-    """Training and validation images: the tenth of the patients whose hashes come first is held out."""
-    groups = sorted({ref.group for ref in collection.refs}, key=lambda key: hash_fraction(key, "veilray-validation:"))
-    chosen = set(groups[: max(1, round(_VALIDATION_SHARE * len(groups)))])
-    if len(chosen) == len(groups):
-        raise ValueError(f"IMAGES must hold at least two patients, so that one can be held out, got {len(groups)}")
-    return collection.subset(lambda ref: ref.group not in chosen), collection.subset(lambda ref: ref.group in chosen)
-
-
 def _save_flow(flow: Glow, folder: Path, training: ModelTraining) -> str:
     """Write the flow's own files; return the SHA-256 of its weights."""
     save_flow(flow, folder, {"training_data": training.data, "statement": training.statement})
     return str(load_card(folder)["weights_sha256"])
-
-
-def _mapped(collection: Collection, geometry: Geometry, folder: Path) -> NDArray[Any]:
-    folder.mkdir(parents=True, exist_ok=True)
-    return collection.to_memmap(geometry, folder)
 
 
 def _trained(
@@ -237,13 +199,3 @@ def _trained(
 def _scores(flow: Glow, images: NDArray[Any]) -> NDArray[np.float64]:
     likelihood: NDArray[np.float64] = flow.bits_per_dimension(images).double().cpu().numpy()
     return likelihood - complexity(images)
-
-
-def _levels(collection: Collection) -> dict[str, tuple[str, ...]]:
-    """The levels of each condition that the training images show: public ones, usable for randomisation."""
-    levels: dict[str, set[str]] = {}
-    for ref in collection.refs:
-        for name, value in [("label", ref.label), *ref.conditions.items()]:
-            if value is not None:
-                levels.setdefault(name, set()).add(value)
-    return {name: tuple(sorted(values)) for name, values in levels.items() if 2 <= len(values) <= 256}

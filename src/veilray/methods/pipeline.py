@@ -5,6 +5,8 @@ an interrupted release safe to continue and a finished one impossible to repeat 
 
     reserve in the ledger -> draw -> durable in the private spool -> record the hash -> (all images) ->
     commit the release's hash in the ledger -> publish by rename
+
+The row that a kept code's picture was made from is recorded with the hash, in the same transaction.
 """
 
 from __future__ import annotations
@@ -26,9 +28,10 @@ from numpy.typing import NDArray
 from veilray.errors import Refused
 from veilray.images import Collection, ImageRef, Quarantined, restore
 from veilray.ledger import Journal, ReleaseState
-from veilray.methods.base import Method, Progress, ReleaseContext
+from veilray.methods.base import Method, Progress, Release, ReleaseContext
 from veilray.methods.conditions import ConditionRule, draw_conditions
-from veilray.methods.publication import Spool
+from veilray.methods.kept import Kept
+from veilray.methods.publication import Describe, Spool
 from veilray.methods.record import Committed, Record
 from veilray.privacy import Entropy, Guarantee, Mechanism, Releases, SystemEntropy
 
@@ -41,7 +44,8 @@ _BATCH = 64
 class Plan:
     """Everything about a release that is fixed before anything is drawn.
 
-    `guarantee` is complete: what the card will say. `job` is what a resumed run must be asked for again.
+    `guarantee` is complete: what the card will say. `job` is what a resumed run must be asked for again. `kept` is
+    the public side of a method with a kept code; `describe` writes further files of the release.
     """
 
     collection: Collection
@@ -53,6 +57,8 @@ class Plan:
     unidentified: int = 0
     keep_geometry: bool = False
     job: Mapping[str, Any] = field(default_factory=dict)
+    kept: Kept | None = None
+    describe: Describe | None = None
 
 
 @dataclass(frozen=True)
@@ -74,12 +80,16 @@ def plan_release(
     *,
     keep_geometry: bool = False,
     job: Mapping[str, Any] | None = None,
+    kept: Kept | None = None,
+    describe: Describe | None = None,
 ) -> Plan:
     """Work out the whole claim of a release; spends nothing and looks at no pixel.
 
     Args:
         collection: scanned beforehand, so that refused files are known before anything is drawn.
         keep_geometry: give each picture its source's rows, columns and bit depth back; listed as not covered.
+        kept: `Kept.of` the method and mechanism; a release of a method with a kept code cannot start without.
+        describe: writes the data set card from what release.json tells.
 
     Raises:
         ValueError: for zero images, or a mechanism of another dimension than the model's.
@@ -102,7 +112,17 @@ def plan_release(
     images_of = {patient: count for patient, count in patients.items() if patient is not None}
     unidentified = patients[None]
     return Plan(
-        collection, method, mechanism, rules, guarantee, images_of, unidentified, keep_geometry, dict(job or {})
+        collection,
+        method,
+        mechanism,
+        rules,
+        guarantee,
+        images_of,
+        unidentified,
+        keep_geometry,
+        dict(job or {}),
+        kept,
+        describe,
     )
 
 
@@ -117,6 +137,7 @@ def start_release(
     """
     if os.path.lexists(out):
         raise ValueError(f"RELEASE must be a new folder, got {out}, which exists: choose another --out")
+    _check_kept(plan)
     if out == record_folder or out in record_folder.parents or record_folder in out.parents:
         raise ValueError(f"RECORD must lie outside RELEASE, got {record_folder} with --out {out}")
     if any(out.parent.glob(f".{glob.escape(out.name)}.*.spool")):
@@ -156,6 +177,7 @@ def continue_release(
         ValueError: when the plan differs from what the record was started with.
         Refused: when a committed file is gone, or another process is at work.
     """
+    _check_kept(plan)
     record = Record.open(record_folder)
     try:
         with record.locked():
@@ -194,6 +216,8 @@ def _complete(
             card=plan.method.card,
             files=list(record.committed()),
             day=_today(),
+            kept=plan.kept,
+            describe=plan.describe,
         )
         journal.commit(identifier, digest)
     assert digest is not None  # a committed release always has one
@@ -213,12 +237,15 @@ def _draw_pending(plan: Plan, spool: Spool, record: Record, entropy: Entropy, pr
         refs = [plan.collection.refs[image] for _, image, _ in chunk]
         images, unread = _read(plan, refs)
         record.note(unread)
-        pixels = plan.method.release(images, context).pixels
+        drawn = plan.method.release(images, context)
         conditions = draw_conditions(refs, plan.rules, entropy)
+        codes = _code_rows(drawn)
         files = []
-        for (position, _, name), ref, released, picture in zip(chunk, refs, conditions, pixels, strict=True):
+        for (position, _, name), ref, released, picture, code in zip(
+            chunk, refs, conditions, drawn.pixels, codes, strict=True
+        ):
             path, sha256 = spool.place(name, released, _in_geometry(plan, ref, picture))
-            files.append(Committed(position, path, released, sha256))
+            files.append(Committed(position, path, released, sha256, code))
         spool.settle()
         record.commit(files)
         done += len(chunk)
@@ -238,6 +265,17 @@ def _read(plan: Plan, refs: Sequence[ImageRef]) -> tuple[NDArray[Any], list[Quar
         except (OSError, ValueError):
             unread.append(Quarantined(ref.source, "unreadable after the scan: released as if it were blank"))
     return images, unread
+
+
+def _code_rows(drawn: Release) -> list[bytes] | list[None]:
+    if drawn.code is None:
+        return [None] * len(drawn.pixels)
+    return [row.tobytes() for row in np.ascontiguousarray(drawn.code, dtype="<f8")]
+
+
+def _check_kept(plan: Plan) -> None:
+    if (plan.kept is None) != (plan.method.kept_code is None):
+        raise ValueError(f"kept must be Kept.of method {plan.method.name} and its mechanism, got another: plan it anew")
 
 
 def _in_geometry(plan: Plan, ref: ImageRef, picture: NDArray[Any]) -> NDArray[Any]:
@@ -266,6 +304,7 @@ def _asked(plan: Plan, out: Path) -> dict[str, Any]:
         "sources_sha256": sources.hexdigest(),
         "levels": {rule.name: list(rule.levels) for rule in plan.rules},
         "claim": plan.guarantee.to_dict(),
+        **({} if plan.kept is None else {"kept_code": plan.kept.sha256()}),
     }
 
 

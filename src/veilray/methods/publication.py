@@ -5,6 +5,8 @@
         release.json    guarantee, model card, hashes of all files
         manifest.csv    file name and released conditions
         images/         fresh random names; class sub-folders only where the label is released
+        DATASET.md, croissant.json      the data set card, for people and for data tools
+        codes.npy, kept_code/           only of a method with a kept code: see `kept.py`
 
 Nothing in it links to a source: names are random, order is random, times are one and the same, and picture
 files carry pixels only.
@@ -18,7 +20,7 @@ import io
 import json
 import os
 import textwrap
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import UTC, date, datetime
 from fractions import Fraction
 from pathlib import Path
@@ -27,16 +29,23 @@ from typing import Any
 from numpy.typing import NDArray
 
 from veilray.errors import Refused
+from veilray.flows.durable import read_json
 from veilray.images import write_image
 from veilray.methods.base import ModelCard
+from veilray.methods.kept import CANDIDATES, CODES, KEPT_FOLDER, Kept
 from veilray.methods.record import Committed
 from veilray.privacy import Guarantee
 from veilray.privacy.card import card_text
 
-__all__ = ["RELEASE_JSON", "Spool", "read_release", "sha256_of"]
+__all__ = ["RELEASE_JSON", "Describe", "Spool", "read_release", "sha256_of"]
 
 RELEASE_JSON = "release.json"
 _FORMAT = "veilray-release"
+_LARGEST_JSON = 2**30
+
+Describe = Callable[[Mapping[str, Any]], Mapping[str, str]]
+"""Writes further files for people and data tools: what release.json tells so far -> file name to text. The same
+contents must give the same text, so that a resumed release is the same release."""
 
 
 class Spool:
@@ -95,13 +104,16 @@ class Spool:
         card: ModelCard,
         files: Sequence[Committed],
         day: date,
+        kept: Kept | None = None,
+        describe: Describe | None = None,
     ) -> str:
-        """Write manifest, README and release.json beside the images; return the SHA-256 of release.json."""
+        """Write everything else beside the images; return the SHA-256 of release.json, which names all hashes.
+
+        Raises:
+            Refused: where the rows of a kept code were not committed with their images.
+        """
         _write(self.folder / "manifest.csv", _manifest(files))
-        _write(self.folder / "README", _readme(guarantee, card, len(files)))
-        listed = {file.path: file.sha256 for file in files}
-        for name in ("manifest.csv", "README"):
-            listed[name] = sha256_of(self.folder / name)
+        _write(self.folder / "README", _readme(guarantee, card, len(files), kept, describe is not None))
         told = {
             "format": _FORMAT,
             "version": 1,
@@ -116,8 +128,16 @@ class Spool:
                 "patient_delta": _text(guarantee.patient_delta),
             },
             "model": card.model_dump(mode="json"),
-            "files": dict(sorted(listed.items())),
+            **({} if kept is None else kept.write(self.folder, _rows(files))),
         }
+        listed = {file.path: file.sha256 for file in files}
+        written = ["manifest.csv", "README", *([] if kept is None else kept.names(self.folder))]
+        listed |= {name: sha256_of(self.folder / name) for name in written}
+        told["files"] = dict(sorted(listed.items()))
+        for name, text in ({} if describe is None else describe(told)).items():
+            _write(self.folder / name, text)
+            listed[name] = sha256_of(self.folder / name)
+        told["files"] = dict(sorted(listed.items()))
         _write(self.folder / RELEASE_JSON, json.dumps(told, indent=2) + "\n")
         moment = datetime(day.year, day.month, day.day, tzinfo=UTC).timestamp()
         for path in [*self.folder.rglob("*"), self.folder]:
@@ -167,14 +187,13 @@ def read_release(folder: Path) -> dict[str, Any]:
     path = folder / RELEASE_JSON
     if not path.is_file():
         raise ValueError(f"RELEASE must be a folder with {RELEASE_JSON} in it, got {folder}")
-    try:
-        told = json.loads(path.read_bytes())
-    except (json.JSONDecodeError, UnicodeDecodeError) as error:
-        raise ValueError(f"{path} must be JSON, got: {error}") from None
-    if not isinstance(told, dict) or told.get("format") != _FORMAT or told.get("version") != 1:
+    if path.stat().st_size > _LARGEST_JSON:
+        raise ValueError(f"{path} must be at most {_LARGEST_JSON:,} bytes, got {path.stat().st_size:,}")
+    told = read_json(path, RELEASE_JSON)
+    if told.get("format") != _FORMAT or told.get("version") != 1:
         raise ValueError(f"{path} must be a {_FORMAT} of version 1, got another file")
-    told["guarantee"] = Guarantee.from_json(json.dumps(told["guarantee"]))
-    told["model"] = ModelCard.model_validate(told["model"])
+    told["guarantee"] = Guarantee.from_json(json.dumps(told.get("guarantee")))
+    told["model"] = ModelCard.model_validate(told.get("model"))
     return told
 
 
@@ -182,6 +201,16 @@ def sha256_of(path: Path) -> str:
     """SHA-256 of a file, in hexadecimal."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _rows(files: Sequence[Committed]) -> list[bytes]:
+    rows = [file.code for file in files if file.code is not None]
+    if len(rows) != len(files):
+        raise Refused(
+            f"{len(files) - len(rows)} committed images have no code row in RECORD: they must not be drawn again. "
+            "Make a new release (charged anew)"
+        )
+    return rows
 
 
 def _text(value: Fraction | None) -> str | None:
@@ -197,8 +226,18 @@ def _manifest(files: Sequence[Committed]) -> str:
     return text.getvalue()
 
 
-def _readme(guarantee: Guarantee, card: ModelCard, count: int) -> str:
+def _readme(guarantee: Guarantee, card: ModelCard, count: int, kept: Kept | None, described: bool) -> str:
     title = f"{count:,} released images"
+    files = "Files: images/ (PNG), manifest.csv, release.json (the claim for machines, SHA-256 of every file).\n"
+    if kept is not None:
+        also = f", {CANDIDATES} (the public list)" if kept.candidates is not None else ""
+        files += (
+            f"The pictures were made from {CODES}: {kept.code.dimension} released numbers an image, in the order of "
+            "manifest.csv.\nBoth leave under the one claim above.\n"
+            f"{KEPT_FOLDER}/ (the public function that these numbers are of){also}.\n"
+        )
+    if described:
+        files += "DATASET.md and croissant.json: the data set card, for people and for data tools.\n"
     return (
         f"{title}\n{'=' * len(title)}\n\n"
         "These pictures were made by veilray from images that stay where they were taken.\n"
@@ -206,7 +245,7 @@ def _readme(guarantee: Guarantee, card: ModelCard, count: int) -> str:
         f"{card_text(guarantee)}\n"
         f"Model: {card.name} ({card.method}), weights SHA-256 {card.weights_sha256}.\n"
         f"Geometry, brought from each source by this rule:\n{textwrap.indent(card.geometry_rule, '  ')}\n"
-        "Files: images/ (PNG), manifest.csv, release.json (the claim for machines, SHA-256 of every file).\n"
+        f"{files}"
     )
 
 

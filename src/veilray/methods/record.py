@@ -1,5 +1,8 @@
 """RECORD: what never leaves the house. Which source became which file, what was refused, how far the work is.
 
+Of a method with a kept code it also holds the released rows, each committed with its picture in one transaction:
+they are the release, not a secret, and codes.npy is made of them.
+
 One folder of mode 0700 with one SQLite file of mode 0600. It is written in the same order as the rule of
 exactly-once release asks: a file is durable in the private spool before its hash is recorded here, and an
 image whose hash is recorded is never drawn again.
@@ -31,19 +34,23 @@ _JOB = "job.json"
 _TABLES = """
 CREATE TABLE IF NOT EXISTS item (
     position INTEGER PRIMARY KEY, image INTEGER NOT NULL, source TEXT NOT NULL, frame INTEGER NOT NULL,
-    patient TEXT, label TEXT, name TEXT NOT NULL UNIQUE, released TEXT, sha256 TEXT);
+    patient TEXT, label TEXT, name TEXT NOT NULL UNIQUE, released TEXT, sha256 TEXT, code BLOB);
 CREATE TABLE IF NOT EXISTS quarantine (source TEXT NOT NULL, reason TEXT NOT NULL);
 """
 
 
 @dataclass(frozen=True)
 class Committed:
-    """One image whose file is durable: its place in the release, path there, and hash."""
+    """One image whose file is durable: its place in the release, path there, and hash.
+
+    `code` is the released row of a method with a kept code, as the bytes of little-endian float64.
+    """
 
     position: int
     path: str
     conditions: dict[str, str]
     sha256: str
+    code: bytes | None = None
 
 
 class Record:
@@ -76,7 +83,9 @@ class Record:
         """An existing record. Raises ValueError where there is none."""
         if not (folder / _DATABASE).is_file() or not (folder / _JOB).is_file():
             raise ValueError(f"RECORD must be a folder written by `veilray release`, got {folder}")
-        return cls(folder)
+        record = cls(folder)
+        record._add_code_column()
+        return record
 
     def close(self) -> None:
         """Release the database file."""
@@ -142,8 +151,8 @@ class Record:
             for file in files:
                 released = json.dumps({"path": file.path, "conditions": file.conditions})
                 changed = self._database.execute(
-                    "UPDATE item SET sha256 = ?, released = ? WHERE position = ? AND sha256 IS NULL",
-                    (file.sha256, released, file.position),
+                    "UPDATE item SET sha256 = ?, released = ?, code = ? WHERE position = ? AND sha256 IS NULL",
+                    (file.sha256, released, file.code, file.position),
                 )
                 if changed.rowcount != 1:
                     raise Refused(f"position {file.position} must be committed once, got a second draw")
@@ -151,11 +160,11 @@ class Record:
     def committed(self) -> Iterator[Committed]:
         """All committed files, in release order."""
         rows = self._database.execute(
-            "SELECT position, released, sha256 FROM item WHERE sha256 IS NOT NULL ORDER BY position"
+            "SELECT position, released, sha256, code FROM item WHERE sha256 IS NOT NULL ORDER BY position"
         )
-        for position, released, sha256 in rows:
+        for position, released, sha256, code in rows:
             told = json.loads(released)
-            yield Committed(int(position), told["path"], told["conditions"], sha256)
+            yield Committed(int(position), told["path"], told["conditions"], sha256, code)
 
     def note(self, entries: Sequence[Quarantined]) -> None:
         """Add to the quarantine list; for the owner only."""
@@ -194,6 +203,18 @@ class Record:
         self._write_csv("pairs.csv", ["image", "source", "frame", "patient", "label", "released"], self.pairs())
         refused = ({"source": entry.source, "reason": entry.reason} for entry in self.quarantined())
         self._write_csv("quarantine.csv", ["source", "reason"], refused)
+
+    def _add_code_column(self) -> None:
+        """Bring a record of an earlier version up to this one: none of its releases had a kept code."""
+        if "code" in self._columns():
+            return
+        with self._database:
+            self._database.execute("BEGIN IMMEDIATE")
+            if "code" not in self._columns():  # another process may have been first
+                self._database.execute("ALTER TABLE item ADD COLUMN code BLOB")
+
+    def _columns(self) -> set[str]:
+        return {str(row[1]) for row in self._database.execute("PRAGMA table_info(item)")}
 
     def _write_csv(self, name: str, columns: list[str], rows: Iterable[dict[str, Any]]) -> None:
         text = io.StringIO()

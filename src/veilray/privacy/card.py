@@ -199,7 +199,7 @@ def _conditions(guarantee: Guarantee) -> str:
 def _covered(guarantee: Guarantee) -> str:
     public = sorted(name for name, c in guarantee.conditions.items() if c.policy == "public")
     among = f", among images of equal {' and '.join(public)}" if public else ""
-    return f"every inference about an image from its released picture{among}."
+    return f"every inference about an image from its released picture and its released code, if any{among}."
 
 
 def _limits() -> list[CardEntry]:

@@ -243,7 +243,7 @@ class Guarantee:
             lines.append("a patient with several images: no patient key was given, so the claim is about one image")
         if self.releases is not None:
             lines.append("other releases of the same patients: they add up, in the ledger of the house")
-        lines.append("everything outside the pixels; time, memory and power of the machine")
+        lines.append("everything outside the released pictures and codes; time, memory and power of the machine")
         lines.append(
             "an attacker who can break AES-256, from which the noise is drawn; a machine restored twice from "
             "one snapshot"

@@ -72,9 +72,9 @@ def contact_sheet(
     for setting in settings:
         claim = Claim.of(setting.epsilon, setting.delta, setting.unit)
         mechanism = MECHANISMS[setting.mechanism].calibrate(claim, method.dimension)
-        drawn = mechanism.to_prior(mechanism.release(latent, entropy))
+        drawn = mechanism.release(latent, entropy)
         guarantee = mechanism.guarantee(method.dimension)
-        rows.append(Row(_title(guarantee), method.decode(drawn), guarantee))
+        rows.append(Row(_title(guarantee), method.render(drawn, mechanism, entropy), guarantee))
     rows.append(Row("no image at all\n(prior draws)", method.decode(method.prior(len(images), entropy))))
     return rows
 
@@ -83,9 +83,12 @@ def preview_sheet(method: Method, mechanism: Mechanism, path: Path, count: int =
     """Draw what a mechanism does to the model's own samples: a preview that needs no private image."""
     entropy = SeededEntropy(seed)
     samples = method.decode(method.prior(count, entropy))
-    drawn = mechanism.to_prior(mechanism.release(method.encode(samples), entropy))
+    drawn = mechanism.release(method.encode(samples), entropy)
     guarantee = mechanism.guarantee(method.dimension)
-    draw_sheet([Row("model sample", samples), Row(_title(guarantee), method.decode(drawn), guarantee)], path)
+    draw_sheet(
+        [Row("model sample", samples), Row(_title(guarantee), method.render(drawn, mechanism, entropy), guarantee)],
+        path,
+    )
 
 
 def draw_sheet(rows: Sequence[Row], path: Path, note: str = "") -> None:

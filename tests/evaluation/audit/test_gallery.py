@@ -24,8 +24,8 @@ def test_a_broken_build_is_failed_by_name(name: str) -> None:
 
 
 def test_the_gallery_is_whole() -> None:
-    """PRIVACY.md 6 names sixteen."""
-    assert len(GALLERY) == 16
+    """PRIVACY.md 6 names sixteen; blocks that each spend the whole claim are the seventeenth."""
+    assert len(GALLERY) == 17
     assert all(GALLERY[name].story.endswith(".") for name in GALLERY)
 
 
@@ -35,6 +35,17 @@ def test_marginal_tests_alone_pass_shared_noise() -> None:
         report = audit(GALLERY[name].build(), 10_000, SeededEntropy("marginal"))
         assert all(check.passed for check in report.checks if check.test == "each element")
         assert not all(check.passed for check in report.checks if check.family == "joint")
+
+
+def test_blocks_that_overspend_look_right_one_by_one() -> None:
+    """Inputs that differ in one block stay within the claim; those that differ in both show twice the claim."""
+    report = audit(GALLERY["whole epsilon in each block"].build(), 100_000, SeededEntropy("blocks"))
+    found = {check.test: check for check in report.checks}
+    assert found["one axis / likelihood"].passed
+    worst = found["worst case / likelihood"]
+    assert worst.limit is not None
+    assert worst.limit.value == 2
+    assert 3.7 < (worst.shown or 0) <= 4.05
 
 
 def test_the_published_batch_clip_leaks_what_its_bound_says() -> None:

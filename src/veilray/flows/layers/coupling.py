@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -9,7 +11,7 @@ from torch import Tensor, nn
 from veilray.flows.base import Flow
 from veilray.flows.layers.actnorm import ActNorm
 
-__all__ = ["INPUT_BOUND", "AffineCoupling", "CouplingNet", "bounded_scale"]
+__all__ = ["INPUT_BOUND", "AffineCoupling", "CouplingNet", "Film", "Given", "bounded_scale"]
 
 INPUT_BOUND = 4.0
 """The coupling net sees its input clamped to +-4. Activations on data are of order 1 and seldom feel it (on a
@@ -28,15 +30,37 @@ def bounded_scale(raw: Tensor) -> Tensor:
     return torch.sigmoid(raw - 0.1) + 0.6
 
 
+class Film(NamedTuple):
+    """A scale and a bias for each row and hidden channel, `(n, width, 1, 1)`."""
+
+    scale: Tensor
+    bias: Tensor
+
+    def __call__(self, hidden: Tensor) -> Tensor:
+        """Return hidden x scale + bias."""
+        return torch.addcmul(self.bias, hidden, self.scale)
+
+
+class Given(NamedTuple):
+    """What one coupling net is told of the condition: input channels `(n, maps, h, w)`, and two films."""
+
+    maps: Tensor
+    first: Film
+    second: Film
+
+
 class CouplingNet(nn.Module):
     """conv 3x3 - ActNorm - ReLU - conv 1x1 - ActNorm - ReLU - conv 3x3, the last one starting at zero.
 
-    Maps `(n, inputs, h, w)` to `(n, outputs, h, w)` through `width` channels.
+    Maps `(n, inputs, h, w)` to `(n, outputs, h, w)` through `width` channels. A net made for `maps` channels
+    of a condition needs `given` in every call: its maps join the input, its films act before each ReLU.
     """
 
-    def __init__(self, inputs: int, outputs: int, width: int, generator: torch.Generator | None = None) -> None:
+    def __init__(
+        self, inputs: int, outputs: int, width: int, generator: torch.Generator | None = None, maps: int = 0
+    ) -> None:
         super().__init__()
-        self.first = nn.Conv2d(inputs, width, 3, padding=1, bias=False)
+        self.first = nn.Conv2d(inputs + maps, width, 3, padding=1, bias=False)
         self.first_norm = ActNorm(width)
         self.second = nn.Conv2d(width, width, 1, bias=False)
         self.second_norm = ActNorm(width)
@@ -49,18 +73,21 @@ class CouplingNet(nn.Module):
             assert self.last.bias is not None
             self.last.bias.zero_()
 
-    def forward(self, x: Tensor) -> Tensor:
+    def forward(self, x: Tensor, given: Given | None = None) -> Tensor:
         """Return the net's output for x clamped to +-`INPUT_BOUND`."""
-        hidden = F.relu(self.first_norm(self.first(x.clamp(-INPUT_BOUND, INPUT_BOUND))))
-        hidden = F.relu(self.second_norm(self.second(hidden)))
-        return torch.as_tensor(self.last(hidden))
+        hidden = self._first(x, given)
+        hidden = self.second_norm(self.second(hidden))
+        return torch.as_tensor(self.last(F.relu(hidden if given is None else given.second(hidden))))
 
     @torch.no_grad()
-    def initialise(self, x: Tensor) -> None:
+    def initialise(self, x: Tensor, given: Given | None = None) -> None:
         """Set both ActNorms from the batch `x`, once."""
-        hidden = self.first(x.clamp(-INPUT_BOUND, INPUT_BOUND))
-        self.first_norm.initialise(hidden)
-        self.second_norm.initialise(self.second(F.relu(self.first_norm(hidden))))
+        self.first_norm.initialise(self.first(_inputs(x, given)))
+        self.second_norm.initialise(self.second(self._first(x, given)))
+
+    def _first(self, x: Tensor, given: Given | None) -> Tensor:
+        hidden = self.first_norm(self.first(_inputs(x, given)))
+        return F.relu(hidden if given is None else given.first(hidden))
 
 
 class AffineCoupling(Flow):
@@ -76,28 +103,33 @@ class AffineCoupling(Flow):
         Density estimation using Real NVP (Dinh, Sohl-Dickstein and Bengio, 2017), section 3.2.
     """
 
-    def __init__(self, channels: int, width: int, generator: torch.Generator | None = None) -> None:
+    def __init__(self, channels: int, width: int, generator: torch.Generator | None = None, maps: int = 0) -> None:
         super().__init__()
         if channels < 2:
             raise ValueError(f"channels must be 2 or more, got {channels}")
         self.kept = channels // 2
         self.moved = channels - self.kept
-        self.net = CouplingNet(self.kept, 2 * self.moved, width, generator)
+        self.net = CouplingNet(self.kept, 2 * self.moved, width, generator, maps)
 
     @torch.no_grad()
-    def initialise(self, x: Tensor) -> None:
+    def initialise(self, x: Tensor, given: Given | None = None) -> None:
         """Set the net's ActNorms from the batch `x`, once."""
-        self.net.initialise(x[:, : self.kept])
+        self.net.initialise(x[:, : self.kept], given)
 
-    def call_and_ladj(self, x: Tensor) -> tuple[Tensor, Tensor]:
+    def call_and_ladj(self, x: Tensor, given: Given | None = None) -> tuple[Tensor, Tensor]:
         """Return y and the sum of the log scales of each row."""
         kept, moved = x[:, : self.kept], x[:, self.kept :]
-        shift, raw = self.net(kept).chunk(2, dim=1)
+        shift, raw = self.net(kept, given).chunk(2, dim=1)
         scale = bounded_scale(raw)
         return torch.cat((kept, moved * scale + shift), dim=1), scale.log().sum(dim=(1, 2, 3))
 
-    def inverse(self, y: Tensor) -> Tensor:
+    def inverse(self, y: Tensor, given: Given | None = None) -> Tensor:
         """Return x: the net runs forward here too, for y_a = x_a."""
         kept, moved = y[:, : self.kept], y[:, self.kept :]
-        shift, raw = self.net(kept).chunk(2, dim=1)
+        shift, raw = self.net(kept, given).chunk(2, dim=1)
         return torch.cat((kept, (moved - shift) / bounded_scale(raw)), dim=1)
+
+
+def _inputs(x: Tensor, given: Given | None) -> Tensor:
+    clamped = x.clamp(-INPUT_BOUND, INPUT_BOUND)
+    return clamped if given is None else torch.cat((clamped, given.maps), dim=1)

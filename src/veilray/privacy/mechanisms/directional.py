@@ -19,8 +19,9 @@ Sources: Bhowmick, Duchi, Freudiger, Kapoor and Rogers 2018; Asi, Feldman and Ta
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from fractions import Fraction
+from itertools import accumulate
 from typing import Any, ClassVar
 
 import numpy as np
@@ -28,6 +29,7 @@ from numpy.typing import NDArray
 from scipy.special import gammaln
 
 from veilray.privacy.entropy import Entropy
+from veilray.privacy.exact import exact
 from veilray.privacy.fixed_length import LARGEST_BLOCK_EPSILON, FixedLength, fixed_length
 from veilray.privacy.guarantee import Bound, Guarantee
 from veilray.privacy.mechanisms.base import MECHANISMS, Claim, Floats, Mechanism, finite_rows, whole_options
@@ -46,14 +48,30 @@ _KNOWN_TO_DECODER = Fraction(4)
 
 @MECHANISMS.register("directional")
 class Directional(Mechanism):
-    """Release directions of blocks by fixed-length rejection; make one with `calibrate`."""
+    """Release directions of blocks by fixed-length rejection; make one with `calibrate`.
+
+    **Blocks may differ in size and in epsilon.** Sizes and shares are public and fixed before any record is seen. Block
+    b of a record x is released as z_b from the unit vector u_b(x) and from words of the keystream that no other block
+    reads. So given x the z_b are independent, and for records x, x' and every output
+
+        Pr[z | x] / Pr[z | x'] = prod_b Pr[z_b | u_b(x)] / Pr[z_b | u_b(x')] <= prod_b e^eps_b = e^(sum_b eps_b):
+
+    each factor is at most e^eps_b by the proof in `fixed_length.py`, with the block's own threshold, coin and
+    candidates. The shares sum to epsilon exactly, as fractions. The worst case is that sum, up to the rounding of each
+    coin: where x' is x turned round in every block, and every z_b lies on x's upper side, all factors are at their
+    largest at once.
+    Records that differ in one block alone are told apart by eps_b at most, which the claim does not use.
+    """
 
     name: ClassVar[str] = "directional"
 
-    def __init__(self, epsilon: Fraction, blocks: tuple[FixedLength, ...]) -> None:
+    def __init__(
+        self, epsilon: Fraction, blocks: tuple[FixedLength, ...], shares: tuple[Fraction, ...] | None = None
+    ) -> None:
         self._epsilon = epsilon
         self._blocks = blocks
-        self._edges = tuple(int(e) for e in np.cumsum([0] + [b.k for b in blocks]))
+        self._shares = shares or (epsilon / len(blocks),) * len(blocks)
+        self._edges = tuple(accumulate((b.k for b in blocks), initial=0))
 
     @classmethod
     def calibrate(cls, claim: Claim, dimension: int, **options: Any) -> Directional:
@@ -63,18 +81,25 @@ class Directional(Mechanism):
             form: `gaussian` (default; candidates N(0, I), PrivUnitG) or `sphere` (candidates uniform on the sphere of
                 radius sqrt(k), PrivUnit: better for blocks of few elements and large epsilon).
             blocks: number of blocks, each with an equal share of epsilon; by default one for each 8 of epsilon.
+            sizes: instead of `blocks`, the elements of each block: whole numbers that sum to the dimension, as text
+                such as "4,12" or as a sequence.
+            shares: with `sizes`, the epsilon of each block: exact numbers in (0, 8] that sum to epsilon exactly, as
+                text such as "3,1" or as a sequence; by default equal. Like the sizes they are part of the public claim:
+                choose them on public data, as `water_filling.block_shares` does.
             candidates: M, by default the fewest that reach the claim.
             in_clear: must be empty; see the error.
 
         Raises:
-            ValueError: for a delta, a unit other than image, more than epsilon 8 an element, unknown options, or
-                elements left in clear.
+            ValueError: for a delta, a unit other than image, more than epsilon 8 an element, unknown options, sizes or
+                shares that do not add up, or elements left in clear.
         """
         form: Form = options.pop("form", "gaussian")
         blocks, candidates = whole_options(options, "blocks", "candidates")
+        given, split = options.pop("sizes", None), options.pop("shares", None)
         in_clear = options.pop("in_clear", None)
         if options:
-            raise ValueError(f"options must be form, blocks, candidates or in_clear, got {', '.join(sorted(options))}")
+            known = "form, blocks, sizes, shares, candidates or in_clear"
+            raise ValueError(f"options must be {known}, got {', '.join(sorted(options))}")
         if in_clear is not None and np.size(in_clear) > 0:
             raise ValueError(
                 "in_clear must be empty, got elements to keep in clear: one latent element released un-noised makes "
@@ -89,6 +114,15 @@ class Directional(Mechanism):
         smallest = 2 if form == "sphere" else 1
         if dimension < smallest:
             raise ValueError(f"dimension must be at least {smallest} for {form}, got {dimension}")
+        if given is not None or split is not None:
+            if blocks is not None:
+                raise ValueError(f"blocks must be absent beside sizes and shares, got {blocks}: sizes count the blocks")
+            if given is None:
+                raise ValueError(f"sizes must be given with shares, got shares {split!r} alone")
+            sizes = _sizes(given, dimension, smallest)
+            shares = _shares(split, claim.epsilon, len(sizes))
+            plans = (fixed_length(share, form, k, candidates) for k, share in zip(sizes, shares, strict=True))
+            return cls(claim.epsilon, tuple(plans), shares)
         count = -(-claim.epsilon // LARGEST_BLOCK_EPSILON) if blocks is None else blocks
         if not 1 <= count <= dimension // smallest:
             raise ValueError(
@@ -96,8 +130,7 @@ class Directional(Mechanism):
                 "ask for a smaller epsilon or keep more elements"
             )
         share = claim.epsilon / count
-        sizes = [dimension // count + (b < dimension % count) for b in range(count)]
-        return cls(claim.epsilon, tuple(fixed_length(share, form, k, candidates) for k in sizes))
+        return cls(claim.epsilon, tuple(fixed_length(share, form, k, candidates) for k in _even(dimension, count)))
 
     @property
     def dimension(self) -> int:
@@ -107,6 +140,11 @@ class Directional(Mechanism):
     def blocks(self) -> tuple[FixedLength, ...]:
         """The public parameters of each block."""
         return self._blocks
+
+    @property
+    def shares(self) -> tuple[Fraction, ...]:
+        """The epsilon of each block; they sum to the claim's."""
+        return self._shares
 
     @property
     def projection(self) -> float:
@@ -182,15 +220,20 @@ class Directional(Mechanism):
     def guarantee(self, dimension: int) -> Guarantee:
         if dimension != self.dimension:
             raise ValueError(f"dimension must be {self.dimension}, got {dimension}")
-        first = self._blocks[0]
+        count = len(self._blocks)
+        sizes = tuple(b.k for b in self._blocks)
+        # Blocks that are as even as can be are stated once for each kind, all others one by one.
+        even = len(set(self._shares)) == 1 and sizes == _even(self.dimension, count)
+        stated = tuple(dict.fromkeys(self._blocks)) if even else self._blocks
+        which = "a block" if even else "each block"
         parameters = {
-            "form": first.form,
-            "blocks": str(len(self._blocks)),
-            "epsilon of a block": str(self._epsilon / len(self._blocks)),
-            "candidates": " ".join(str(b.candidates) for b in _distinct(self._blocks)),
-            "elements of a block": " ".join(str(b.k) for b in _distinct(self._blocks)),
-            "gamma": " ".join(repr(b.gamma) for b in _distinct(self._blocks)),
-            "coin (of 2^64)": " ".join(str(b.coin) for b in _distinct(self._blocks)),
+            "form": self._blocks[0].form,
+            "blocks": str(count),
+            f"epsilon of {which}": " ".join(str(share) for share in (self._shares[:1] if even else self._shares)),
+            "candidates": " ".join(str(b.candidates) for b in stated),
+            f"elements of {which}": " ".join(str(b.k) for b in stated),
+            "gamma": " ".join(repr(b.gamma) for b in stated),
+            "coin (of 2^64)": " ".join(str(b.coin) for b in stated),
         }
         return Guarantee(
             unit="image",
@@ -220,8 +263,8 @@ class Directional(Mechanism):
         sqrt(k / (k - 1 + E a^2)), a the projection on u, so that their mean square is the prior's."""
         self._check_rows(released)
         out = np.array(released, dtype=np.float64)
-        for start, stop, b in self._spans():
-            if b.form == "gaussian" and self._epsilon / len(self._blocks) > _KNOWN_TO_DECODER:
+        for (start, stop, b), share in zip(self._spans(), self._shares, strict=True):
+            if b.form == "gaussian" and share > _KNOWN_TO_DECODER:
                 out[:, start:stop] *= math.sqrt(b.k / (b.k - 1 + b.square))
         return out
 
@@ -247,8 +290,49 @@ def _length(b: FixedLength) -> float:
     return math.sqrt(b.k) if b.form == "sphere" else 1.0
 
 
-def _distinct(blocks: tuple[FixedLength, ...]) -> list[FixedLength]:
-    return list(dict.fromkeys(blocks))
+def _even(dimension: int, count: int) -> tuple[int, ...]:
+    """Sizes of `count` blocks that differ by one at most, the larger ones first."""
+    return tuple(dimension // count + (b < dimension % count) for b in range(count))
+
+
+def _sizes(given: Any, dimension: int, smallest: int) -> tuple[int, ...]:
+    """The option `sizes`, checked."""
+    try:
+        sizes = tuple(int(str(part)) for part in _parts("sizes", given))
+    except ValueError:
+        raise ValueError(f"sizes must be whole numbers such as 4,12, got {given!r}") from None
+    if not sizes or min(sizes) < smallest:
+        raise ValueError(f"sizes must each be at least {smallest}, got {given!r}")
+    if sum(sizes) != dimension:
+        raise ValueError(f"sizes must sum to the dimension {dimension}, got {given!r}, which sum to {sum(sizes)}")
+    return sizes
+
+
+def _shares(given: Any, epsilon: Fraction, count: int) -> tuple[Fraction, ...]:
+    """The option `shares`, checked; equal ones where it is None."""
+    if given is None:
+        shares = (epsilon / count,) * count
+    else:
+        shares = tuple(exact(part, "shares") for part in _parts("shares", given))
+    if len(shares) != count:
+        raise ValueError(f"shares must be one for each of the {count} sizes, got {len(shares)}")
+    if sum(shares) != epsilon:
+        raise ValueError(f"shares must sum to epsilon {epsilon} exactly, got {sum(shares)}")
+    if not 0 < min(shares) <= max(shares) <= LARGEST_BLOCK_EPSILON:
+        wrong = min(shares) if min(shares) <= 0 else max(shares)
+        raise ValueError(
+            f"shares must each be above 0 and at most {LARGEST_BLOCK_EPSILON}, got {wrong}: use more sizes"
+        )
+    return shares
+
+
+def _parts(name: str, given: Any) -> Iterable[Any]:
+    """The parts of an option that is text with commas, as on a command line, or a sequence."""
+    if isinstance(given, str):
+        return given.split(",")
+    if isinstance(given, Iterable):
+        return given
+    raise ValueError(f"{name} must be numbers with commas between or a sequence, got {given!r}")
 
 
 def _computed_side(b: FixedLength, candidates: Floats, units: Floats) -> NDArray[np.bool_]:

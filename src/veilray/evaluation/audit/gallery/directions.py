@@ -1,8 +1,10 @@
-"""Broken directional releases: a constant instead of noise across the direction, a loop that runs until it succeeds."""
+"""Broken directional releases: a constant across the direction, a loop until success, blocks that overspend."""
 
 from __future__ import annotations
 
 import math
+from dataclasses import replace
+from fractions import Fraction
 
 import numpy as np
 from numpy.typing import NDArray
@@ -11,9 +13,11 @@ from scipy.special import ndtr
 from veilray.evaluation.audit.confidence import Limit
 from veilray.evaluation.audit.gallery.entry import entry
 from veilray.evaluation.audit.pairs import latent_pairs, unusual_rows
-from veilray.evaluation.audit.subject import Subject
+from veilray.evaluation.audit.subject import Subject, subject_of
 from veilray.privacy import Entropy
+from veilray.privacy.fixed_length import fixed_length
 from veilray.privacy.mechanisms.base import Floats
+from veilray.privacy.mechanisms.directional import Directional
 from veilray.privacy.samplers.normal import normals
 
 _GAMMA = 1.5
@@ -89,3 +93,16 @@ class OpenRejectionLoop(_Direction):
             sides = (out * units).sum(axis=1) >= _GAMMA
             waiting &= sides != upper
         return out
+
+
+@entry("whole epsilon in each block", "worst case / likelihood", "equal support")
+class WholeEpsilonInEachBlock:
+    """Two blocks share a claim of 2, and each is made for all of it: one alone looks right, together they spend 4."""
+
+    sizes = (3, 5)
+    claim = Fraction(2)
+
+    def subject(self, name: str) -> Subject:
+        """The claim with its shares, and blocks that ignore them."""
+        blocks = tuple(fixed_length(self.claim, "gaussian", k) for k in self.sizes)
+        return replace(subject_of(Directional(self.claim, blocks, (Fraction(3, 2), Fraction(1, 2)))), name=name)

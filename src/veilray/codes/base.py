@@ -1,0 +1,115 @@
+"""The contract of a kept code: what a release keeps of a picture, as a public function of it to k numbers.
+
+The function is fitted on public images and fixed before any record is released. It leaves with the release, so that
+whoever trains on the released codes can compute the code of a picture of their own.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from abc import ABC, abstractmethod
+from pathlib import Path
+from typing import Any, ClassVar
+
+import numpy as np
+import safetensors
+import torch
+from numpy.typing import NDArray
+from safetensors.torch import load as load_tensors
+from safetensors.torch import save as save_tensors
+from torch import Tensor
+
+from veilray.flows.durable import read_json, write_bytes, write_json
+from veilray.registry import Registry
+
+__all__ = ["CODE_FILE", "KEPT_CODES", "KeptCode", "load_code", "save_code"]
+
+CODE_FILE = "code.json"
+_FORMAT, _VERSION = "veilray-kept-code", 1
+
+
+class KeptCode(ABC):
+    """A public function of integer images `(n, c, h, w)` to code rows `(n, k)` float64, each row from its own image.
+
+    On the public images it was fitted on, each of the k numbers has mean 0 and variance 1.
+    """
+
+    name: ClassVar[str]
+
+    @property
+    @abstractmethod
+    def shape(self) -> tuple[int, int, int]:
+        """`(c, h, w)` of the pictures."""
+
+    @property
+    @abstractmethod
+    def bits(self) -> int:
+        """Bits a pixel: uint8 pictures up to 8, uint16 above."""
+
+    @property
+    @abstractmethod
+    def dimension(self) -> int:
+        """k: numbers kept of a picture."""
+
+    @abstractmethod
+    def encode(self, images: NDArray[Any]) -> NDArray[np.float64]:
+        """The code rows `(n, k)` of integer images `(n, c, h, w)`. Raises ValueError for another shape or dtype."""
+
+    @abstractmethod
+    def config(self) -> dict[str, Any]:
+        """Everything but the tensors, for JSON."""
+
+    @abstractmethod
+    def tensors(self) -> dict[str, Tensor]:
+        """The tensors, by name."""
+
+    @classmethod
+    @abstractmethod
+    def restored(cls, config: dict[str, Any], tensors: dict[str, Tensor]) -> KeptCode:
+        """The code of `config` and `tensors`. Raises ValueError or KeyError where they do not fit."""
+
+
+KEPT_CODES: Registry[type[KeptCode]] = Registry("kept code")
+
+
+def save_code(code: KeptCode, folder: Path) -> str:
+    """Write `code.json` and its weights (safetensors) into `folder`; return the SHA-256 of `code.json`.
+
+    The JSON names the hash of the weights, so its own hash stands for the whole code.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    content = save_tensors({name: tensor.contiguous() for name, tensor in code.tensors().items()})
+    digest = hashlib.sha256(content).hexdigest()
+    weights = f"code-{digest[:16]}.safetensors"
+    write_bytes(folder / weights, content)
+    told = {"format": _FORMAT, "version": _VERSION, "kind": code.name, "dimension": code.dimension}
+    write_json(folder / CODE_FILE, {**told, "config": code.config(), "weights": weights, "weights_sha256": digest})
+    return hashlib.sha256((folder / CODE_FILE).read_bytes()).hexdigest()
+
+
+def load_code(folder: Path) -> KeptCode:
+    """Read a code that `save_code` wrote.
+
+    Raises:
+        ValueError: when a file is missing, truncated, foreign, altered (hash mismatch) or not finite.
+    """
+    path = folder / CODE_FILE
+    told = read_json(path, "the kept code")
+    if told.get("format") != _FORMAT or told.get("version") != _VERSION:
+        raise ValueError(f"{path} must be a {_FORMAT} of version {_VERSION}, got another file")
+    weights = folder / str(told.get("weights"))
+    if weights.parent != folder or not weights.is_file():
+        raise ValueError(f"the kept code's weights must be in {folder}, got no {told.get('weights')!r}")
+    content = weights.read_bytes()
+    if hashlib.sha256(content).hexdigest() != told.get("weights_sha256"):
+        raise ValueError(f"{weights} must have the SHA-256 its code.json names, got another: copy it again")
+    try:
+        tensors = load_tensors(content)
+        if not all(bool(torch.isfinite(tensor).all()) for tensor in tensors.values()):
+            raise ValueError(f"the kept code must be finite, got {weights} with values that are not")
+        code = KEPT_CODES[told["kind"]].restored(told["config"], tensors)
+    except (safetensors.SafetensorError, KeyError, TypeError, RuntimeError) as error:
+        raise ValueError(f"{weights} must hold the tensors its code.json tells of, got: {error}") from None
+    if code.dimension != told.get("dimension"):
+        raise ValueError(f"{path} must tell the dimension {code.dimension}, got {told.get('dimension')}")
+    return code

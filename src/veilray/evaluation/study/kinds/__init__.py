@@ -1,0 +1,1 @@
+"""Registered study kinds, one a file."""

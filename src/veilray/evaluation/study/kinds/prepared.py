@@ -1,0 +1,86 @@
+"""What a utility study reads: pictures, kept codes and models, prepared once and shared by all its cells.
+
+PREPARED/DATASET/
+    sets.npz            private_, test_: images, labels, patients (text); public_images
+    codes/KIND/         a nested kept code, as `veilray.codes.save_code` writes it
+    codes/KIND.npz      private, test: its code rows
+    keep.json           {kind: {mechanism: {epsilon: k}}}, chosen on the public images
+    model/              a MODEL of `veilray fit directional`, for pictures
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from veilray.codes import ContentCode, LatentCode, load_code
+from veilray.privacy import MECHANISMS, Claim, Mechanism, SeededEntropy
+
+__all__ = ["Prepared", "mechanism_for"]
+
+_CANDIDATES = 1024
+_DELTA = {"gaussian": "1e-6"}
+"""Gaussian noise keeps no pure claim; its delta stands in the tables."""
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """One data set of a study. Raises ValueError by every property whose file is missing."""
+
+    folder: Path
+
+    def __post_init__(self) -> None:
+        if not self.folder.is_dir():
+            raise ValueError(f"data set must be a prepared folder, got {self.folder}: run studies/prepare_utility.py")
+
+    @cached_property
+    def sets(self) -> dict[str, NDArray[Any]]:
+        """Images `(n, c, h, w)`, labels `(n,)` int64 and patients `(n,)` text of the private and the test part."""
+        with np.load(self._file("sets.npz"), allow_pickle=False) as found:
+            return {name: found[name] for name in found.files}
+
+    def codes(self, kind: str) -> dict[str, NDArray[np.float64]]:
+        """Code rows of the private and the test part."""
+        with np.load(self._file(f"codes/{kind}.npz"), allow_pickle=False) as found:
+            return {name: found[name] for name in found.files}
+
+    def code(self, kind: str) -> ContentCode | LatentCode:
+        """The nested kept code."""
+        found = load_code(self._file(f"codes/{kind}"))
+        if not isinstance(found, ContentCode | LatentCode):
+            raise ValueError(f"code must be a content code or one in the latent, got {found.name}")
+        return found
+
+    def keep(self, kind: str, mechanism: str, epsilon: str) -> int:
+        """How many numbers this mechanism keeps at this epsilon: chosen on the public images."""
+        return int(json.loads(self._file("keep.json").read_text())[kind][mechanism][epsilon])
+
+    @property
+    def model(self) -> Path:
+        """The MODEL for pictures."""
+        return self._file("model")
+
+    def _file(self, name: str) -> Path:
+        path = self.folder / name
+        if not path.exists():
+            raise ValueError(f"{name} must be prepared, got none in {self.folder}: run studies/prepare_utility.py")
+        return path
+
+
+def mechanism_for(name: str, epsilon: str, code: ContentCode | LatentCode) -> Mechanism:
+    """The mechanism of a study's cell on a code of k numbers, at its public defaults.
+
+    Raises:
+        ValueError: where the mechanism cannot keep the claim for so few numbers.
+    """
+    kind = MECHANISMS[name]
+    options: dict[str, Any] = {}
+    if kind.wants_candidates:
+        options["candidates"] = code.reference.sample(_CANDIDATES, SeededEntropy("public candidates of a study"))
+    return kind.calibrate(Claim.of(epsilon, _DELTA.get(name, 0)), code.dimension, **options)

@@ -1,0 +1,71 @@
+"""Utility of a true claim: train on what was released, test on real images, with the attacks beside it.
+
+One cell is one data set, kept code, mechanism, epsilon, space and seed. In the space `code` learners see the released
+code rows and are asked about clean codes; in the space `image` they see the decoded pictures and are asked about real
+ones. The mechanisms `raw` (no protection) and `null` (noise alone) are the ends of the scale. A seed varies noise,
+learner and attacker; codes and networks are fitted once.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from veilray.evaluation.study.contract import STUDIES, Parameters, Study
+
+if TYPE_CHECKING:
+    from veilray.evaluation.study.table import StudyTable
+
+__all__ = ["CONTROLS", "SPACES", "Utility"]
+
+SPACES = ("code", "image")
+CONTROLS = ("raw", "null")
+_SECONDS = {"code": 15.0, "image": 200.0}
+
+
+class Utility(Study):
+    """Train on released, test on real."""
+
+    key_columns = ("dataset", "code", "mechanism", "epsilon", "space", "seed")
+    result_columns = (
+        "learner",
+        "kept",
+        "metric",
+        "value",
+        "low",
+        "high",
+        "images",
+        "patient_epsilon",
+        "rank_one",
+        "rank_one_line",
+        "verification",
+        "verification_line",
+        "attacks_verdict",
+        "density",
+        "coverage",
+    )
+    settings = ("prepared",)
+
+    def estimate_seconds(self, cell: Parameters) -> float:
+        if cell["space"] not in SPACES:
+            raise ValueError(f"space must be one of {', '.join(SPACES)}, got {cell['space']!r}")
+        if (cell["mechanism"] in CONTROLS) != (cell["epsilon"] == "none"):
+            raise ValueError(f"epsilon must be none for raw and null alone, got {cell['epsilon']!r}")
+        return _SECONDS[str(cell["space"])]
+
+    def run(self, cell: Parameters, base: Path) -> Sequence[Mapping[str, Any]]:
+        from veilray.evaluation.study.kinds.prepared import Prepared
+        from veilray.evaluation.study.kinds.utility_cells import measured
+
+        prepared = Prepared(base / str(cell["prepared"]) / str(cell["dataset"]))
+        empty = dict.fromkeys(self.result_columns)
+        return [{**empty, **row} for row in measured(prepared, cell)]
+
+    def plot(self, rows: StudyTable, folder: Path) -> list[Path]:
+        from veilray.evaluation.study.kinds.utility_plots import draw
+
+        return draw(rows, folder)
+
+
+STUDIES.register("utility")(Utility())

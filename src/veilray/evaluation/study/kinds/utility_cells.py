@@ -1,0 +1,140 @@
+"""The cells of the utility study: learners on codes, learners on pictures, and the null of each."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from veilray.evaluation import bootstrap
+from veilray.evaluation.attacks import Linkage, ReleasedCodes, Verification
+from veilray.evaluation.result import Estimate
+from veilray.evaluation.similarity import density_coverage, own_features
+from veilray.evaluation.study.contract import Parameters
+from veilray.evaluation.study.kinds.prepared import Prepared, mechanism_for
+from veilray.evaluation.utility import LEARNERS, CodeAware, Learner, score
+from veilray.methods import load_method
+from veilray.privacy import Claim, Mechanism, SeededEntropy
+from veilray.privacy.samplers.normal import normals
+
+__all__ = ["measured"]
+
+Row = dict[str, Any]
+
+_IMAGE_LEARNERS = ("logistic", "cnn", "resnet")
+_NULL_DRAWS = 20
+_ATTACKED = 2500
+"""Records under attack: enough for galleries of 100 of every label."""
+_COMPARED = 1000
+"""Pictures whose density and coverage are taken."""
+_NO_IMAGE = "0.01"
+"""Epsilon of the null's pictures: the decoder is told that the code says next to nothing, and it does."""
+
+
+def measured(prepared: Prepared, cell: Parameters) -> list[Row]:
+    """The rows of one cell, without the columns that do not apply."""
+    name, epsilon, seed = str(cell["mechanism"]), str(cell["epsilon"]), int(cell["seed"])
+    if cell["space"] == "image":
+        return _pictures(prepared, name, epsilon, seed)
+    return _codes(prepared, str(cell["code"]), name, epsilon, seed)
+
+
+def _codes(prepared: Prepared, kind: str, name: str, epsilon: str, seed: int) -> list[Row]:
+    rows = prepared.codes(kind)
+    logistic = LEARNERS["code-logistic"]()
+    if name == "raw":
+        return [_scored(logistic, rows["private"], prepared, rows["test"], seed) | {"kept": rows["test"].shape[1]}]
+    if name == "null":
+        keep = prepared.keep(kind, "directional", "1")
+        words = SeededEntropy(f"null {seed}").words((len(rows["private"]), keep), np.uint64)
+        return [_null(normals(words), prepared, rows["test"][:, :keep], logistic, seed) | {"kept": keep}]
+    keep = prepared.keep(kind, name, epsilon)
+    code = prepared.code(kind).first(keep)
+    mechanism = mechanism_for(name, epsilon, code)
+    private, test = rows["private"][:, :keep], rows["test"][:, :keep]
+    drawn = mechanism.release(private, SeededEntropy(f"utility {prepared.folder.name} {seed}"))
+    told = {"kept": keep, "patient_epsilon": _patient_epsilon(prepared, epsilon)}
+    told |= _attacked(prepared, mechanism, drawn, private, seed)
+    found = [_scored(logistic, mechanism.to_prior(drawn), prepared, test, seed)]
+    if name == "directional" and kind == "invariant":
+        found.append(_scored(CodeAware(mechanism, code.reference), drawn, prepared, test, seed))
+    return [row | told for row in found]
+
+
+def _pictures(prepared: Prepared, name: str, epsilon: str, seed: int) -> list[Row]:
+    sets = prepared.sets
+    test = sets["test_images"]
+    if name == "raw":
+        return [
+            _scored(LEARNERS[learner](), sets["private_images"], prepared, test, seed) for learner in _IMAGE_LEARNERS
+        ]
+    method = load_method(prepared.model)
+    entropy = SeededEntropy(f"utility {prepared.folder.name} {seed}")
+    told: Row = {"kept": method.dimension}
+    if name == "null":
+        mechanism = method.calibrated(Claim.of(_NO_IMAGE), "directional")
+        codes = method.prior(len(sets["private_images"]), entropy)
+    else:
+        mechanism = method.calibrated(Claim.of(epsilon), name)
+        codes = method.encode(sets["private_images"])
+        told["patient_epsilon"] = _patient_epsilon(prepared, epsilon)
+    pictures = method.render(mechanism.release(codes, entropy), mechanism, entropy)
+    some = np.random.default_rng(seed).permutation(len(pictures))[:_COMPARED]
+    near = density_coverage(own_features(sets["public_images"][:_COMPARED]), own_features(pictures[some]))
+    told |= {"density": round(near.density, 4), "coverage": round(near.coverage, 4)}
+    if name == "null":
+        return [_null(pictures, prepared, test, LEARNERS["logistic"](), seed) | told]
+    return [_scored(LEARNERS[learner](), pictures, prepared, test, seed) | told for learner in _IMAGE_LEARNERS]
+
+
+def _null(inputs: NDArray[Any], prepared: Prepared, test: NDArray[Any], learner: Learner, seed: int) -> Row:
+    """Inputs in which no private image had a part, under the private labels dealt anew 20 times.
+
+    Noise that is independent of the image is independent of its label: dealing the labels is drawing the noise anew.
+    """
+    labels, truth = prepared.sets["private_labels"], prepared.sets["test_labels"]
+    rng = np.random.default_rng(seed)
+    draws = [score(learner, inputs, rng.permutation(labels), test, truth, seed=draw) for draw in range(_NULL_DRAWS)]
+    return _row(learner, draws[0].metric, bootstrap.over_seeds([draw.value for draw in draws]), len(inputs))
+
+
+def _scored(learner: Learner, inputs: NDArray[Any], prepared: Prepared, test: NDArray[Any], seed: int) -> Row:
+    """Train on `inputs` with the private labels, test on real; the interval is a bootstrap over test patients."""
+    sets = prepared.sets
+    found = score(learner, inputs, sets["private_labels"], test, sets["test_labels"], seed=seed)
+    patients = sets["test_patients"]
+    if found.metric == "auc":
+        estimate = bootstrap.auc(found.labels, found.scores, patients, seed=seed)
+    else:
+        estimate = bootstrap.mean(found.scores, patients, seed=seed)
+    return _row(learner, found.metric, estimate, len(inputs))
+
+
+def _row(learner: Learner, metric: str, estimate: Estimate, images: int) -> Row:
+    figures = {name: round(getattr(estimate, name), 5) for name in ("value", "low", "high")}
+    return {"learner": learner.name, "metric": metric, **figures, "images": images}
+
+
+def _attacked(
+    prepared: Prepared, mechanism: Mechanism, drawn: NDArray[np.float64], latent: NDArray[np.float64], seed: int
+) -> Row:
+    """Linkage among 100 records of equal label and same-image verification, beside their lines."""
+    sets = prepared.sets
+    some = np.sort(np.random.default_rng(seed).permutation(len(drawn))[:_ATTACKED])
+    labels, patients = sets["private_labels"][some], sets["private_patients"][some]
+    target = ReleasedCodes(mechanism, drawn[some], latent[some], labels, patients)
+    rng = np.random.default_rng(seed)
+    linkage, verification = Linkage(rounds=1).run(target, rng), Verification().run(target, rng)
+    return {
+        "rank_one": round(linkage.released.value, 5),
+        "rank_one_line": None if linkage.line is None else round(linkage.line, 5),
+        "verification": round(verification.released.value, 5),
+        "verification_line": None if verification.line is None else round(verification.line, 5),
+        "attacks_verdict": f"{linkage.verdict}; {verification.verdict}",
+    }
+
+
+def _patient_epsilon(prepared: Prepared, epsilon: str) -> float:
+    """What the patient with the most images spends."""
+    return float(epsilon) * int(np.unique(prepared.sets["private_patients"], return_counts=True)[1].max())

@@ -1,0 +1,67 @@
+"""The shape of a Glow: what must be known before there is a weight."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from typing import cast
+
+__all__ = ["GlowConfig"]
+
+
+@dataclass(frozen=True)
+class GlowConfig:
+    """The shape of a Glow.
+
+    Args:
+        size: height and width of the images, in pixels; divisible by 2**levels.
+        channels: colour channels, 1 or more.
+        bits: bits a pixel, 1 to 16: uint8 images up to 8, uint16 above.
+        levels: number of resolutions, L.
+        steps: steps of flow a level, K.
+        width: hidden channels of the coupling nets.
+
+    Raises:
+        ValueError: when a value is outside its range.
+    """
+
+    size: int
+    channels: int = 1
+    bits: int = 8
+    levels: int = 3
+    steps: int = 8
+    width: int = 128
+
+    def __post_init__(self) -> None:
+        for name, lowest in (("channels", 1), ("levels", 1), ("steps", 1), ("width", 1), ("size", 2)):
+            value = getattr(self, name)
+            if isinstance(value, bool) or not isinstance(value, int) or value < lowest:
+                raise ValueError(f"{name} must be a whole number of {lowest} or more, got {value!r}")
+        if isinstance(self.bits, bool) or not isinstance(self.bits, int) or not 1 <= self.bits <= 16:
+            raise ValueError(f"bits must be a whole number from 1 to 16, got {self.bits!r}")
+        if self.size % 2**self.levels:
+            fitting = (self.size & -self.size).bit_length() - 1
+            cure = f"use --levels {fitting}" if fitting else "use --size with an even number"
+            raise ValueError(f"size must be divisible by 2**levels = {2**self.levels}, got {self.size}: {cure}")
+
+    @property
+    def shape(self) -> tuple[int, int, int]:
+        """`(channels, size, size)` of an image."""
+        return self.channels, self.size, self.size
+
+    @property
+    def dimension(self) -> int:
+        """Number of latent elements, and of pixels times channels."""
+        return self.channels * self.size * self.size
+
+    @property
+    def latent_shapes(self) -> tuple[tuple[int, int, int], ...]:
+        """`(channels, height, width)` of each level of the latent, finest first."""
+        shapes = [
+            (self.channels * 2**level, self.size // 2**level, self.size // 2**level) for level in range(1, self.levels)
+        ]
+        last = self.size // 2**self.levels
+        return (*shapes, (self.channels * 2 ** (self.levels + 1), last, last))
+
+    def to_dict(self) -> dict[str, int]:
+        """Return the six numbers, for JSON."""
+        return cast("dict[str, int]", asdict(self))

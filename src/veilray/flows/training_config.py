@@ -1,0 +1,90 @@
+"""How to train, where a run stands, and what it came to."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from typing import Any, Literal
+
+__all__ = ["Progress", "Stopped", "TrainingConfig", "TrainingResult"]
+
+Stopped = Literal["epochs", "patience", "time"]
+
+
+@dataclass(frozen=True)
+class TrainingConfig:
+    """How to train.
+
+    Args:
+        epochs: passes over the training images, at most.
+        batch_size: images a step.
+        learning_rate: of Adam, after the warm-up.
+        warmup_epochs: epochs (fractions too) over which the rate grows linearly from 0.
+        ema_decay: of the exponential moving average of the weights, which is validated and kept.
+        clip_norm: largest norm of the gradient of the bits per dimension.
+        patience: epochs without a better validation figure before stopping; None: never.
+        seed: of the order and the dequantisation. Not a release's randomness.
+        max_minutes: stop, with a checkpoint, after so many minutes of this call; None: never.
+        checkpoint_minutes: also write a checkpoint within an epoch after so many minutes.
+
+    Raises:
+        ValueError: when a value is outside its range.
+    """
+
+    epochs: int = 20
+    batch_size: int = 32
+    learning_rate: float = 1e-3
+    warmup_epochs: float = 1.0
+    ema_decay: float = 0.999
+    clip_norm: float = 1.0
+    patience: int | None = 10
+    seed: int = 0
+    max_minutes: float | None = None
+    checkpoint_minutes: float = 10.0
+
+    def __post_init__(self) -> None:
+        positive = ("epochs", "batch_size", "learning_rate", "clip_norm", "checkpoint_minutes")
+        for name in (*positive, "patience", "max_minutes"):
+            value = getattr(self, name)
+            if value is not None and not value > 0:
+                raise ValueError(f"{name} must be above 0, got {value}")
+        if not 0 <= self.ema_decay < 1:
+            raise ValueError(f"ema_decay must be in [0, 1), got {self.ema_decay}")
+        if not self.warmup_epochs >= 0:
+            raise ValueError(f"warmup_epochs must be 0 or more, got {self.warmup_epochs}")
+        if self.seed < 0:
+            raise ValueError(f"seed must be 0 or more, got {self.seed}")
+
+
+@dataclass(frozen=True)
+class Progress:
+    """Where a run stands. `train_bits` and `validation_bits` are bits per dimension; times are in seconds."""
+
+    epoch: int
+    epochs: int
+    batch: int
+    batches: int
+    train_bits: float
+    validation_bits: float | None
+    learning_rate: float
+    images_per_second: float
+    seconds: float
+    seconds_left: float
+
+
+@dataclass(frozen=True)
+class TrainingResult:
+    """What a run came to. `validation_bits` is the best one, of the averaged weights that were kept."""
+
+    epochs: int
+    best_epoch: int
+    train_bits: float
+    validation_bits: float
+    seconds: float
+    stopped: Stopped
+    parameters: int
+    training_images: int
+    validation_images: int
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the figures, for a model card."""
+        return asdict(self)
