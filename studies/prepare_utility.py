@@ -21,8 +21,8 @@ from typing import Any
 import numpy as np
 
 from veilray.codes import ContentCode, GramCode, LatentCode, LevelsCode, choose_keep, load_code, pseudo_tasks, save_code
-from veilray.codes.choice import KEEPS
-from veilray.evaluation.study.kinds.prepared import Prepared, mechanism_for
+from veilray.codes.choice import DECAYS, KEEPS
+from veilray.evaluation.study.kinds.prepared import DECAYED, Prepared, mechanism_for
 from veilray.flows import load_flow
 from veilray.images import Collection, Geometry, manifest_root
 from veilray.privacy import Mechanism
@@ -30,6 +30,7 @@ from veilray.privacy import Mechanism
 EPSILONS = ("0.25", "0.5", "1", "2", "4", "8")
 MECHANISMS = ("laplace", "gaussian", "directional", "codebook", "selection")
 KEEP = 32
+Keeps = dict[str, dict[str, dict[str, list[float | None]]]]
 
 
 def sets(source: Path, size: int, out: Path, one_a_patient: bool) -> None:
@@ -76,22 +77,29 @@ def code(prepared: Prepared, kind: str, glow: Path | None) -> None:
     np.savez(folder.with_suffix(".npz"), **rows)
 
 
-def keeps(prepared: Prepared, kinds: Sequence[str], classes: int) -> dict[str, dict[str, dict[str, int]]]:
+def keeps(
+    prepared: Prepared, kinds: Sequence[str], classes: int
+) -> dict[str, dict[str, dict[str, list[float | None]]]]:
     """The k of each code, mechanism and epsilon, by rehearsal on the public images; never the private ones."""
-    chosen: dict[str, dict[str, dict[str, int]]] = {}
+    chosen: Keeps = {}
     for kind in kinds:
-        found = prepared.code(kind)
-        public = prepared.codes(kind)["public"]
+        found = prepared.nested(kind)
+        public = prepared.rows(kind)["public"]
         features = found.features(prepared.sets["public_images"]) if isinstance(found, ContentCode) else public
         tasks = pseudo_tasks(features, classes)
         chosen[kind] = {}
+        decays = DECAYS if kind.endswith(DECAYED) else (None,)
         for mechanism in MECHANISMS if kind == "invariant" else ("directional",):
             chosen[kind][mechanism] = {}
             for epsilon in EPSILONS:
-                possible = [keep for keep in KEEPS if _possible(mechanism, epsilon, found.first(keep))]
-                best = choose_keep(public, tasks, _calibration(mechanism, epsilon, found), possible)
-                chosen[kind][mechanism][epsilon] = best.keep
-                print(kind, mechanism, epsilon, best.keep, flush=True)
+                possible = [
+                    keep
+                    for keep in KEEPS
+                    if keep <= found.dimension and _possible(mechanism, epsilon, found.first(keep))
+                ]
+                best = choose_keep(public, tasks, _calibration(mechanism, epsilon, found), possible, decays=decays)
+                chosen[kind][mechanism][epsilon] = [best.keep, best.decay]
+                print(kind, mechanism, epsilon, best.keep, best.decay, flush=True)
     return chosen
 
 
@@ -116,7 +124,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--size", type=int, required=True)
     parser.add_argument("--classes", type=int, required=True)
     parser.add_argument("--glow", type=Path, help="MODEL of `veilray fit dp-glow`, for gram and levels")
-    parser.add_argument("--codes", default="invariant,pixels,vae,gram,levels")
+    parser.add_argument("--codes", default="invariant,invariant-decayed,pixels,vae,gram,levels")
     parser.add_argument("--one-a-patient", action="store_true", help="release the first image of each patient only")
     options = parser.parse_args(arguments)
     folder = options.out / options.name
@@ -126,7 +134,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     prepared = Prepared(folder)
     kinds = options.codes.split(",")
     for kind in kinds:
-        code(prepared, kind, options.glow)
+        code(prepared, kind.removesuffix(DECAYED), options.glow)
     known = json.loads((folder / "keep.json").read_text()) if (folder / "keep.json").exists() else {}
     missing = [kind for kind in kinds if kind not in known]
     known |= keeps(prepared, missing, options.classes)

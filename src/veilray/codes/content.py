@@ -14,7 +14,8 @@ import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from veilray.codes.base import KEPT_CODES, KeptCode
+from veilray.codes.base import KEPT_CODES, KeptCode, rebuilt
+from veilray.codes.choice import decayed
 from veilray.codes.reference import Reference
 from veilray.flows.quantisation import as_tensor
 from veilray.registry import Registry
@@ -60,6 +61,7 @@ class ContentCode(KeptCode):
             images.
         reference: the law of the public images' codes.
         shape, bits: of the pictures.
+        scale: `(k,)` float64: the deviation of each number over the public images, where it is not 1; see `first`.
     """
 
     name = "content"
@@ -73,6 +75,7 @@ class ContentCode(KeptCode):
         reference: Reference,
         shape: tuple[int, int, int],
         bits: int,
+        scale: Tensor | None = None,
     ) -> None:
         if basis.ndim != 2:
             raise ValueError(f"basis must be (f, k), got {tuple(basis.shape)}")
@@ -82,6 +85,9 @@ class ContentCode(KeptCode):
         self.content = content.eval().requires_grad_(False)
         self.mean, self.basis, self.renderer, self.reference = mean, basis, renderer, reference
         self._shape, self._bits = shape, bits
+        self.scale = torch.ones(self.dimension, dtype=torch.float64) if scale is None else scale
+        if self.scale.shape != (self.dimension,) or not bool((self.scale > 0).all()):
+            raise ValueError(f"scale must be {self.dimension} numbers above 0, got {self.scale.tolist()}")
 
     @property
     def shape(self) -> tuple[int, int, int]:
@@ -107,18 +113,25 @@ class ContentCode(KeptCode):
         rows: NDArray[np.float64] = (self.features(images) - self.mean.numpy()) @ self.basis.numpy()
         return rows
 
-    def first(self, keep: int) -> ContentCode:
-        """The code of the first `keep` numbers. Raises ValueError when there are fewer."""
+    def first(self, keep: int, decay: float | None = None) -> ContentCode:
+        """The code of the first `keep` numbers. Raises ValueError when there are fewer.
+
+        With a `decay` the i-th number (from 0) is scaled by 1 / sqrt(1 + i / decay). A direction is released, so what
+        is scaled down takes a smaller share of it: the first numbers come through clearly, and later ones still do a
+        little where they would have been dropped.
+        """
         if not 1 <= keep <= self.dimension:
             raise ValueError(f"keep must be between 1 and {self.dimension}, got {keep}")
+        weights = torch.from_numpy(decayed(keep, decay))
         return ContentCode(
             self.content,
             self.mean,
-            self.basis[:, :keep].contiguous(),
-            self.renderer[:keep].contiguous(),
-            self.reference.first(keep),
+            self.basis[:, :keep] * weights,
+            self.renderer[:keep] / weights[:, None].float(),
+            self.reference.first(keep).scaled(weights.numpy()),
             self.shape,
             self.bits,
+            self.scale[:keep] * weights,
         )
 
     def config(self) -> dict[str, Any]:
@@ -130,14 +143,13 @@ class ContentCode(KeptCode):
         }
 
     def tensors(self) -> dict[str, Tensor]:
-        own = {"mean": self.mean, "basis": self.basis, "renderer": self.renderer, **self.reference.tensors()}
+        own = {"mean": self.mean, "basis": self.basis, "renderer": self.renderer, "scale": self.scale}
+        own |= self.reference.tensors()
         return {**own, **{f"content.{name}": tensor for name, tensor in self.content.state_dict().items()}}
 
     @classmethod
     def restored(cls, config: dict[str, Any], tensors: dict[str, Tensor]) -> ContentCode:
-        content = CONTENTS[config["content"]](**config["sizes"])
-        prefix = "content."
-        content.load_state_dict({n.removeprefix(prefix): t for n, t in tensors.items() if n.startswith(prefix)})
+        content = rebuilt(lambda: CONTENTS[config["content"]](**config["sizes"]), tensors, "content.")
         channels, height, width = config["shape"]
         return cls(
             content,
@@ -147,6 +159,7 @@ class ContentCode(KeptCode):
             Reference.restored(tensors),
             (channels, height, width),
             config["bits"],
+            tensors["scale"],
         )
 
     @classmethod

@@ -19,7 +19,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from veilray.codes.base import KEPT_CODES, KeptCode
+from veilray.codes.base import KEPT_CODES, KeptCode, rebuilt
 from veilray.codes.gram import decoder_gram, gram_diagonal
 from veilray.codes.reference import Reference
 from veilray.flows import Glow, GlowConfig
@@ -113,9 +113,10 @@ class LatentCode(KeptCode):
 
     @classmethod
     def restored(cls, config: dict[str, Any], tensors: dict[str, Tensor]) -> Self:
-        flow = Glow(GlowConfig(**config["flow"])).to(_DTYPES[config["dtype"]])
-        prefix = "flow."
-        flow.load_state_dict({n.removeprefix(prefix): t for n, t in tensors.items() if n.startswith(prefix)})
+        shape = GlowConfig(**config["flow"])
+        if shape.levels * shape.steps > len(tensors):
+            raise ValueError(f"steps and levels must be those of {len(tensors)} tensors, got {shape}")
+        flow = rebuilt(lambda: Glow(shape).to(_DTYPES[config["dtype"]]), tensors, "flow.")
         return cls(
             flow.eval().requires_grad_(False),
             tensors["directions"],

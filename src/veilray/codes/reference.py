@@ -75,6 +75,10 @@ class Reference:
         """The law of the first `keep` numbers."""
         return Reference(self.weights, self.means[:, :keep], self.roots[:, :keep, :keep])
 
+    def scaled(self, weights: NDArray[np.float64]) -> Reference:
+        """The law of the numbers times `weights` `(k,)`, each above 0."""
+        return Reference(self.weights, self.means * weights, self.roots * weights[:, None])
+
     def tensors(self) -> dict[str, Tensor]:
         """For `KeptCode.tensors`."""
         named = {"weights": self.weights, "means": self.means, "roots": self.roots}
@@ -89,4 +93,6 @@ class Reference:
         count, keep = means.shape
         if weights.shape != (count,) or roots.shape != (count, keep, keep):
             raise ValueError(f"reference must be a mixture of {count} laws of {keep} numbers, got other shapes")
+        if not count or not (weights > 0).all() or not (np.diagonal(roots, axis1=1, axis2=2) > 0).all():
+            raise ValueError("reference must be one law or more, with weights and deviations above 0, got others")
         return cls(weights, means, roots)

@@ -6,7 +6,7 @@ in the latent is read off a flow that was trained before it. Either way k may be
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -28,7 +28,7 @@ from veilray.codes import (
     pseudo_tasks,
     save_code,
 )
-from veilray.codes.choice import KEEPS
+from veilray.codes.choice import DECAYS, KEEPS
 from veilray.flows import (
     Condition,
     ConditionalGlow,
@@ -199,8 +199,8 @@ class CodeFit:
         nested = ContentCode.fit(training, self.config.bits, plan.kind, most, **options)
         code, scores = nested, dict[int, float]()
         if plan.keep is None:
-            choice = self._rehearsed(nested.encode(training), nested.features(training))
-            code, scores = nested.first(choice.keep), choice.scores
+            choice = self._rehearsed(nested.encode(training), nested.features(training), DECAYS)
+            code, scores = nested.first(choice.keep, choice.decay), choice.scores
         folder = self.folder / _CHECKPOINT
         folder.mkdir(exist_ok=True)
         write_json(folder / _CHOSEN, {**self._choice(), "scores": {str(k): score for k, score in scores.items()}})
@@ -258,7 +258,7 @@ class CodeFit:
         if self.plan.keep is not None:
             return Fitted(nested, None, result, {})
         codes = nested.encode(training)
-        choice = self._rehearsed(codes, codes)
+        choice = self._rehearsed(codes, codes, (None,))
         return Fitted(nested.first(choice.keep), None, result, choice.scores)
 
     def _trained(self, flow: Glow | ConditionalGlow, **conditions: Any) -> TrainingResult:
@@ -273,11 +273,13 @@ class CodeFit:
             **conditions,
         )
 
-    def _rehearsed(self, codes: NDArray[np.float64], features: NDArray[np.float64]) -> Choice:
-        """The k that rehearses best, on made-up tasks of the features."""
+    def _rehearsed(
+        self, codes: NDArray[np.float64], features: NDArray[np.float64], decays: Sequence[float | None]
+    ) -> Choice:
+        """The k and decay that rehearse best, on made-up tasks of the features."""
         claim = self.plan.claim
         tasks = pseudo_tasks(features, self.classes)
-        return choose_keep(codes, tasks, lambda k: Directional.calibrate(claim, k), self.plan.keeps)
+        return choose_keep(codes, tasks, lambda k: Directional.calibrate(claim, k), self.plan.keeps, decays=decays)
 
 
 def _carries(claim: Claim, keep: int) -> bool:

@@ -189,10 +189,13 @@ class KeptCodeMethod(Method):
 
     def decode(self, rows: NDArray[np.float64]) -> NDArray[Any]:
         """Code rows `(n, k)` to pictures, as the decoder draws codes that it may trust; the rest is fixed noise."""
-        return self.renderer(rows, self.most_trusted, SeededEntropy("decoding without a release"))
+        return self.renderer(rows / self._scale, self.most_trusted, SeededEntropy("decoding without a release"))
 
     def render(self, drawn: NDArray[np.float64], mechanism: Mechanism, entropy: Entropy) -> NDArray[Any]:
-        return self.renderer(mechanism.to_prior(drawn), self.alignment(mechanism), entropy)
+        rows = mechanism.to_prior(drawn)
+        if mechanism.wants_candidates:  # it releases codes, every other mechanism rows of deviation 1
+            rows = rows / self._scale
+        return self.renderer(rows, self.alignment(mechanism), entropy)
 
     def alignment(self, mechanism: Mechanism) -> float:
         """How much a release of `mechanism` still says of a code: see `veilray.methods.rehearsal.alignment`."""
@@ -200,6 +203,10 @@ class KeptCodeMethod(Method):
         if claim not in self._alignments:
             self._alignments[claim] = alignment(mechanism, self.code.reference)
         return self._alignments[claim]
+
+    @property
+    def _scale(self) -> NDArray[np.float64]:
+        return self.code.scale.numpy() if isinstance(self.code, ContentCode) else np.ones(self.dimension)
 
     @property
     def most_trusted(self) -> float:

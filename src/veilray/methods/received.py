@@ -25,6 +25,9 @@ __all__ = ["Received", "ReceivedCode", "receive"]
 _SHA256 = re.compile(r"[0-9a-f]{64}")
 _LONGEST_NAME = 1024
 _MOST_FILES = 10_000_000
+_LARGEST_HEADER = 2**16
+_LARGEST_LIST = 2**30
+_LARGEST_TABLE = 2**30
 _FRESH = "ask the publisher for a fresh copy"
 
 
@@ -104,7 +107,8 @@ def _listed(told: Any, folder: Path) -> dict[str, str]:
             or plain.is_absolute()
             or plain.as_posix() != name
             or {"..", "."} & set(plain.parts)
-            or any(mark in name for mark in "\\:\0")
+            or any(mark in name for mark in "\\:")
+            or not name.isprintable()  # an error message must not write control characters on a terminal
         ):
             raise ValueError(f"files of release.json must be plain names inside the folder, got {name[:80]!r}")
         if not isinstance(sha256, str) or not _SHA256.fullmatch(sha256):
@@ -127,7 +131,7 @@ def _manifest(folder: Path, files: Mapping[str, str]) -> tuple[tuple[str, ...], 
     """Paths and conditions in the order of manifest.csv; its paths are exactly the listed pictures."""
     path = _needed("manifest.csv", folder, files)
     try:
-        header, *rows = csv.reader(io.StringIO(path.read_bytes().decode("utf-8"), newline=""), strict=True)
+        header, *rows = csv.reader(io.StringIO(_content(path, _LARGEST_TABLE).decode("utf-8"), newline=""), strict=True)
     except (UnicodeDecodeError, csv.Error, ValueError) as error:
         raise ValueError(f"{path} must be a CSV file with a header, got: {error}") from None
     if header[:1] != ["path"] or len(set(header)) < len(header):
@@ -161,7 +165,15 @@ def _kept(told: Mapping[str, Any], folder: Path, files: Mapping[str, str], count
         )
     candidates = None
     if MECHANISMS[recipe.name].wants_candidates:
-        listed = _needed(CANDIDATES, folder, files).read_bytes()
+        listed = _content(_needed(CANDIDATES, folder, files), _LARGEST_LIST)
         candidates = array_of(listed, CANDIDATES, recipe.dimension)
-    rows = array_of(_needed(CODES, folder, files).read_bytes(), CODES, recipe.dimension, count)
+    drawn = _content(_needed(CODES, folder, files), _LARGEST_HEADER + 8 * count * recipe.dimension)
+    rows = array_of(drawn, CODES, recipe.dimension, count)
     return ReceivedCode(rows, code, recipe, candidates)
+
+
+def _content(path: Path, most: int) -> bytes:
+    """The bytes of a file, unless there are more than its contents can need."""
+    if path.stat().st_size > most:
+        raise ValueError(f"{path} must be at most {most:,} bytes, got {path.stat().st_size:,}: {_FRESH}")
+    return path.read_bytes()

@@ -23,7 +23,7 @@ _STEP = 0.7
 
 
 class Renderer(Protocol):
-    """Code rows `(n, k)` to integer pictures `(n, c, h, w)`."""
+    """Code rows `(n, k)`, each number of about deviation 1, to integer pictures `(n, c, h, w)`."""
 
     def __call__(self, codes: NDArray[np.float64], alignment: float, entropy: Entropy) -> NDArray[Any]:
         """Draw pictures of `codes`, of which `alignment` says how much they can be trusted."""
@@ -36,7 +36,7 @@ class ContentRenderer:
         self.flow, self.code = flow, code
 
     def __call__(self, codes: NDArray[np.float64], alignment: float, entropy: Entropy) -> NDArray[Any]:
-        return consistent(self.sampled(codes, alignment, entropy), codes, self.code)
+        return consistent(self.sampled(codes, alignment, entropy), codes * self.code.scale.numpy(), self.code)
 
     def sampled(self, codes: NDArray[np.float64], alignment: float, entropy: Entropy) -> NDArray[Any]:
         """Pictures as the flow draws them, before any correction."""

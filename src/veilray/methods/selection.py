@@ -41,7 +41,7 @@ class SelectionRelease(KeptCodeMethod):
     def _prepare(self, training: NDArray[Any], validation: NDArray[Any]) -> None:
         entropy = SeededEntropy(f"public candidates of {self.card.weights_sha256}")
         codes = self.prior(_COUNT, entropy)
-        drawn = _different(self.renderer(codes, self.most_trusted, entropy), self.code)
+        drawn = _different(self.renderer(codes / self._scale, self.most_trusted, entropy), self.code)
         copied = copies(drawn, training, validation)
         self._candidates = drawn[~copied]
         if len(self._candidates) < 2:

@@ -20,11 +20,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from veilray.codes import ContentCode, LatentCode, load_code
+from veilray.codes.choice import decayed
 from veilray.privacy import MECHANISMS, Claim, Mechanism, SeededEntropy
 
-__all__ = ["Prepared", "mechanism_for"]
+__all__ = ["DECAYED", "Kept", "Prepared", "mechanism_for"]
 
 _CANDIDATES = 1024
+DECAYED = "-decayed"
+"""What a kind of code ends with where later numbers may weigh less than earlier ones."""
 _DELTA = {"gaussian": "1e-6"}
 """Gaussian noise keeps no pure claim; its delta stands in the tables."""
 
@@ -45,21 +48,25 @@ class Prepared:
         with np.load(self._file("sets.npz"), allow_pickle=False) as found:
             return {name: found[name] for name in found.files}
 
-    def codes(self, kind: str) -> dict[str, NDArray[np.float64]]:
-        """Code rows of the private and the test part."""
-        with np.load(self._file(f"codes/{kind}.npz"), allow_pickle=False) as found:
-            return {name: found[name] for name in found.files}
-
-    def code(self, kind: str) -> ContentCode | LatentCode:
-        """The nested kept code."""
-        found = load_code(self._file(f"codes/{kind}"))
+    def nested(self, kind: str) -> ContentCode | LatentCode:
+        """The nested kept code; `invariant-decayed` is that of `invariant`, with its later numbers weighed less."""
+        found = load_code(self._file(f"codes/{_base(kind)}"))
         if not isinstance(found, ContentCode | LatentCode):
             raise ValueError(f"code must be a content code or one in the latent, got {found.name}")
         return found
 
-    def keep(self, kind: str, mechanism: str, epsilon: str) -> int:
-        """How many numbers this mechanism keeps at this epsilon: chosen on the public images."""
-        return int(json.loads(self._file("keep.json").read_text())[kind][mechanism][epsilon])
+    def rows(self, kind: str) -> dict[str, NDArray[np.float64]]:
+        """Nested code rows of the public, the private and the test part."""
+        with np.load(self._file(f"codes/{_base(kind)}.npz"), allow_pickle=False) as found:
+            return {name: found[name] for name in found.files}
+
+    def kept(self, kind: str, mechanism: str, epsilon: str) -> Kept:
+        """What this mechanism keeps at this epsilon, as the public images chose it."""
+        keep, decay = json.loads(self._file("keep.json").read_text())[kind][mechanism][epsilon]
+        nested, weights = self.nested(kind), decayed(keep, decay)
+        code = nested.first(keep, decay) if isinstance(nested, ContentCode) else nested.first(keep)
+        rows = {part: found[:, :keep] * weights for part, found in self.rows(kind).items()}
+        return Kept(code, rows["private"], rows["test"])
 
     @property
     def model(self) -> Path:
@@ -71,6 +78,19 @@ class Prepared:
         if not path.exists():
             raise ValueError(f"{name} must be prepared, got none in {self.folder}: run studies/prepare_utility.py")
         return path
+
+
+@dataclass(frozen=True)
+class Kept:
+    """The code of one cell, and its rows `(n, k)` of the private and the test part."""
+
+    code: ContentCode | LatentCode
+    private: NDArray[np.float64]
+    test: NDArray[np.float64]
+
+
+def _base(kind: str) -> str:
+    return kind.removesuffix(DECAYED)
 
 
 def mechanism_for(name: str, epsilon: str, code: ContentCode | LatentCode) -> Mechanism:

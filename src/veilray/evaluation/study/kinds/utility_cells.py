@@ -25,7 +25,8 @@ Row = dict[str, Any]
 _IMAGE_LEARNERS = ("logistic", "cnn", "resnet")
 _NULL_DRAWS = 20
 _ATTACKED = 2500
-"""Records under attack: enough for galleries of 100 of every label."""
+_GALLERY = 100
+"""Records under attack, and in a gallery: there are enough of every label."""
 _COMPARED = 1000
 """Pictures whose density and coverage are taken."""
 _NO_IMAGE = "0.01"
@@ -41,24 +42,22 @@ def measured(prepared: Prepared, cell: Parameters) -> list[Row]:
 
 
 def _codes(prepared: Prepared, kind: str, name: str, epsilon: str, seed: int) -> list[Row]:
-    rows = prepared.codes(kind)
     logistic = LEARNERS["code-logistic"]()
     if name == "raw":
+        rows = prepared.rows(kind)
         return [_scored(logistic, rows["private"], prepared, rows["test"], seed) | {"kept": rows["test"].shape[1]}]
     if name == "null":
-        keep = prepared.keep(kind, "directional", "1")
-        words = SeededEntropy(f"null {seed}").words((len(rows["private"]), keep), np.uint64)
-        return [_null(normals(words), prepared, rows["test"][:, :keep], logistic, seed) | {"kept": keep}]
-    keep = prepared.keep(kind, name, epsilon)
-    code = prepared.code(kind).first(keep)
-    mechanism = mechanism_for(name, epsilon, code)
-    private, test = rows["private"][:, :keep], rows["test"][:, :keep]
-    drawn = mechanism.release(private, SeededEntropy(f"utility {prepared.folder.name} {seed}"))
-    told = {"kept": keep, "patient_epsilon": _patient_epsilon(prepared, epsilon)}
-    told |= _attacked(prepared, mechanism, drawn, private, seed)
-    found = [_scored(logistic, mechanism.to_prior(drawn), prepared, test, seed)]
-    if name == "directional" and kind == "invariant":
-        found.append(_scored(CodeAware(mechanism, code.reference), drawn, prepared, test, seed))
+        kept = prepared.kept(kind, "directional", "1")
+        noise = normals(SeededEntropy(f"null {seed}").words(kept.private.shape, np.uint64))
+        return [_null(noise, prepared, kept.test, logistic, seed) | {"kept": kept.code.dimension}]
+    kept = prepared.kept(kind, name, epsilon)
+    mechanism = mechanism_for(name, epsilon, kept.code)
+    drawn = mechanism.release(kept.private, SeededEntropy(f"utility {prepared.folder.name} {seed}"))
+    told = {"kept": kept.code.dimension, "patient_epsilon": _patient_epsilon(prepared, epsilon)}
+    told |= _attacked(prepared, mechanism, drawn, kept.private, seed)
+    found = [_scored(logistic, mechanism.to_prior(drawn), prepared, kept.test, seed)]
+    if name == "directional" and kind.startswith("invariant"):
+        found.append(_scored(CodeAware(mechanism, kept.code.reference), drawn, prepared, kept.test, seed))
     return [row | told for row in found]
 
 
@@ -125,7 +124,7 @@ def _attacked(
     labels, patients = sets["private_labels"][some], sets["private_patients"][some]
     target = ReleasedCodes(mechanism, drawn[some], latent[some], labels, patients)
     rng = np.random.default_rng(seed)
-    linkage, verification = Linkage(rounds=1).run(target, rng), Verification().run(target, rng)
+    linkage, verification = Linkage(gallery=_GALLERY, rounds=1).run(target, rng), Verification().run(target, rng)
     return {
         "rank_one": round(linkage.released.value, 5),
         "rank_one_line": None if linkage.line is None else round(linkage.line, 5),
