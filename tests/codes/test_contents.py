@@ -113,6 +113,11 @@ def test_unknown_options_are_refused(digits: tuple[Images, NDArray[np.int64]], k
         ContentCode.fit(digits[0][:40], 8, kind, 2, depth=3)
 
 
+def test_one_invariant_number_is_enough(digits: tuple[Images, NDArray[np.int64]]) -> None:
+    one = ContentCode.fit(digits[0][:60], 8, "invariant", 1, epochs=1, width=4)
+    assert one.encode(digits[0][:5]).shape == (5, 1)
+
+
 def test_more_numbers_than_features_are_refused(digits: tuple[Images, NDArray[np.int64]]) -> None:
     with pytest.raises(ValueError, match="keep must be at most 128 for invariant, got 129"):
         ContentCode.fit(digits[0][:40], 8, "invariant", 129, epochs=1)

@@ -12,7 +12,9 @@ import pytest
 from numpy.typing import NDArray
 
 import veilray
+from veilray.api import release
 from veilray.codes import ContentCode
+from veilray.errors import Refused
 from veilray.methods import DirectionalRelease, Release, ReleaseContext, SelectionRelease, load_method
 from veilray.methods.directional import KeptCodeMethod
 from veilray.privacy import MECHANISMS, Claim, Entropy, Mechanism, SeededEntropy, SystemEntropy
@@ -255,3 +257,13 @@ def test_fit_and_release_from_python(
     assert opened.mechanism is not None
     assert opened.mechanism.guarantee(4) == load_method(model).calibrated(Claim.of("2")).guarantee(4)
     assert np.array_equal(opened.encode(private_digits[:, 0]), load_method(model).encode(private_digits))
+
+
+def test_a_code_that_was_not_fitted_on_public_images_never_leaves(
+    tiny_fit: Callable[..., Path], private_digits: np.ndarray, tmp_path: Path
+) -> None:
+    model = tiny_fit("directional", content="pixels", keep=4, training_data="other patients")
+    np.savez(tmp_path / "private.npz", images=private_digits)
+    with pytest.raises(Refused, match=r"a kept code must be fitted on public images, got .*'other patients'"):
+        release(tmp_path / "private.npz", model, "2", tmp_path / "out", ledger=tmp_path / "ledger.sqlite")
+    assert not (tmp_path / "out").exists()

@@ -35,7 +35,7 @@ from veilray.methods import (
 )
 from veilray.methods.pipeline import _complete
 from veilray.methods.record import Record
-from veilray.privacy import MECHANISMS, Claim, SeededEntropy, SystemEntropy
+from veilray.privacy import MECHANISMS, Claim, ModelTraining, SeededEntropy, SystemEntropy
 
 
 def make_plan(method: DPGlow, collection: Collection, epsilon: str = "8", label: str = "withheld") -> Plan:
@@ -309,6 +309,19 @@ def test_resuming_with_other_options_is_refused(
     start_release(plan, tmp_path / "out", tmp_path / "record", journal)
     other = replace(plan, job={"epsilon": "9"})
     with pytest.raises(ValueError, match="epsilon must be '8' as when this release was started"):
+        continue_release(other, tmp_path / "out", tmp_path / "record", journal)
+
+
+def test_another_claim_is_told_by_its_first_difference(
+    tmp_path: Path, method: DPGlow, scanned: Callable[[int], Collection]
+) -> None:
+    plan = make_plan(method, scanned(2))
+    journal = Journal(tmp_path / "l.sqlite")
+    start_release(plan, tmp_path / "out", tmp_path / "record", journal)
+    other = replace(
+        plan, guarantee=replace(plan.guarantee, model_training=ModelTraining(data="public", statement="others"))
+    )
+    with pytest.raises(ValueError, match=r"^claim model_training [a-z]+ must be [^{]* as when .* got [^{]*: resume"):
         continue_release(other, tmp_path / "out", tmp_path / "record", journal)
 
 

@@ -134,7 +134,7 @@ def _print(told: dict[str, Any]) -> None:
         far = domain["separation"] > _FAR
         OUT.print(
             f"distance from the model's own images: {domain['separation']:.2f} (0 one kind, 1 two kinds); "
-            f"{domain['share_outside']:.0%} lie outside its middle 98 %"
+            f"{100 * domain['share_outside']:.0f} % lie outside its middle 98 %"
             + ("; another kind than the model knows: train one on this kind" if far else ""),
             style="yellow" if far else "",
         )

@@ -176,4 +176,4 @@ def _by_invariance(content: Invariant, pictures: Tensor, keep: int) -> Tensor:
     noise = np.mean([np.cov((views[i] - views[i - 1]).T) for i in range(_VIEWS)], axis=0) / 2
     ridge = 1e-4 * np.trace(total) / len(total) * np.eye(len(total))
     _, vectors = eigh(total - noise, total + ridge)
-    return torch.from_numpy(np.ascontiguousarray(vectors[:, ::-1][:, :keep]))
+    return torch.from_numpy(vectors[:, ::-1][:, :keep].copy())

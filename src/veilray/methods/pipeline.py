@@ -93,10 +93,12 @@ def plan_release(
 
     Raises:
         ValueError: for zero images, or a mechanism of another dimension than the model's.
+        Refused: for a kept code that was not fitted on public images.
     """
     refs = collection.refs
     if not refs:
         raise ValueError("IMAGES must hold at least one readable image, got none: see the quarantine for reasons")
+    _code_may_leave(method)
     patients = Counter(ref.patient for ref in refs)
     known = None not in patients
     guarantee = mechanism.guarantee(method.dimension).with_release(
@@ -124,6 +126,16 @@ def plan_release(
         kept,
         describe,
     )
+
+
+def _code_may_leave(method: Method) -> None:
+    """A kept code leaves with every release, so it must be of public images: its numbers can give a training image
+    away. Raises Refused otherwise."""
+    if method.kept_code is not None and method.card.training.data != "public":
+        raise Refused(
+            f"a kept code must be fitted on public images, got a model whose training data is "
+            f"{method.card.training.data!r}: the code leaves with every release. Fit one with --training-data public"
+        )
 
 
 def start_release(
@@ -285,12 +297,27 @@ def _in_geometry(plan: Plan, ref: ImageRef, picture: NDArray[Any]) -> NDArray[An
 
 
 def _same_job(plan: Plan, out: Path, job: Mapping[str, Any]) -> None:
-    for name, value in _asked(plan, out).items():
-        if job.get(name) != value:
+    for asked, now in _asked(plan, out).items():
+        name, was, value = _first_difference(asked, job.get(asked), now)
+        if was != value and asked == "sources_sha256":  # no number derived from the sources belongs in a message
             raise ValueError(
-                f"{name} must be {job.get(name)!r} as when this release was started, got {value!r}: "
+                "IMAGES must be the same files, patients and labels as when this release was started, got others: "
+                "resume with the same images, or start a new release"
+            )
+        if was != value:
+            raise ValueError(
+                f"{name} must be {was!r} as when this release was started, got {value!r}: "
                 "resume with the same images and options, or start a new release"
             )
+
+
+def _first_difference(name: str, was: Any, now: Any) -> tuple[str, Any, Any]:
+    """The innermost field that differs, with both values: a whole claim would be unreadable in a message."""
+    if isinstance(was, Mapping) and isinstance(now, Mapping):
+        for field in (*was, *now):
+            if was.get(field) != now.get(field):
+                return _first_difference(f"{name} {field}", was.get(field), now.get(field))
+    return name, was, now
 
 
 def _asked(plan: Plan, out: Path) -> dict[str, Any]:
