@@ -142,7 +142,7 @@ def validation_rows(labels: NDArray[np.int64], seed: int) -> NDArray[np.bool_]:
     order = np.random.default_rng(seed).permutation(len(labels))
     by_class = order[np.argsort(labels[order], kind="stable")]
     chosen = np.zeros(len(labels), dtype=np.bool_)
-    chosen[by_class[5::10]] = True  # from the middle of each ten: a class of five or fewer stays in training
+    chosen[by_class[5::10]] = True  # never two neighbours: of a class of two rows or more, one trains
     return chosen
 
 
