@@ -22,7 +22,8 @@ import numpy as np
 
 from veilray.codes import ContentCode, GramCode, LatentCode, LevelsCode, choose_keep, load_code, pseudo_tasks, save_code
 from veilray.codes.choice import DECAYS, KEEPS
-from veilray.evaluation.study.kinds.prepared import DECAYED, Prepared, mechanism_for
+from veilray.evaluation.study.kinds.prepared import Prepared, mechanism_for
+from veilray.evaluation.study.kinds.utility import DECAYED
 from veilray.flows import load_flow
 from veilray.images import Collection, Geometry, manifest_root
 from veilray.privacy import Mechanism
@@ -36,8 +37,7 @@ Keeps = dict[str, dict[str, dict[str, list[float | None]]]]
 def sets(source: Path, size: int, out: Path, one_a_patient: bool) -> None:
     """Write `sets.npz`: images of the three parts, labels and patients of the private and the test part."""
     arrays: dict[str, Any] = {}
-    for part in ("public", "private", "test"):
-        path = next(path for path in (source / f"{part}.npz", source / f"{part}.csv") if path.exists())
+    for part, path in [(part, _of(source, part)) for part in ("public", "private", "test")]:
         root = manifest_root(path) if path.suffix == ".csv" else None
         with Collection.open(path, root=root) as collection:
             collection.scan()
@@ -50,6 +50,13 @@ def sets(source: Path, size: int, out: Path, one_a_patient: bool) -> None:
         arrays[f"{part}_patients"] = np.array([str(ref.patient) for ref in refs])
     del arrays["public_labels"], arrays["public_patients"]
     np.savez_compressed(out / "sets.npz", **arrays)
+
+
+def _of(source: Path, part: str) -> Path:
+    for path in (source / f"{part}.npz", source / f"{part}.csv"):
+        if path.exists():
+            return path
+    raise SystemExit(f"--sets must hold {part}.npz or {part}.csv, got neither in {source}: run studies/datasets.py")
 
 
 def _first_of_each_patient(collection: Collection) -> Collection:

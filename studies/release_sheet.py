@@ -14,10 +14,9 @@ from pathlib import Path
 from veilray.images import Collection
 from veilray.methods import load_method
 from veilray.report import contact_sheet, draw_sheet, first_by_hash
-from veilray.report.sheet import Row, Setting
+from veilray.report.sheet import Row
 
 SHOWN = 10
-SETTINGS = tuple(Setting(epsilon, "image", "directional") for epsilon in ("8", "4", "2", "1", "0.5"))
 
 
 def main() -> None:
@@ -25,7 +24,7 @@ def main() -> None:
     method = load_method(asked.model)
     with Collection.open(asked.images, root=asked.root) as private:
         _, originals = next(private.batches(method.geometry, SHOWN, first_by_hash(private, SHOWN)))
-    first, clear, *released, prior = contact_sheet(method, originals, SETTINGS, seed=0)
+    first, clear, *released, prior = contact_sheet(method, originals, seed=0)
     rows = [first, Row(f"the {method.dimension} kept numbers,\nno noise", clear.pictures), *released, prior]
     asked.out.mkdir(parents=True, exist_ok=True)
     draw_sheet(rows, asked.out / f"releases-{asked.name}.png", note=asked.credit)

@@ -2,7 +2,8 @@
 
     python studies/utility_page.py [--page docs/reference/utility.md] [--data docs/data/utility.csv]
 
-A table stands between `<!-- table DATASET SPACE -->` and `<!-- end -->`; what stands outside is left alone.
+A table stands between `<!-- table DATASET SPACE -->` and `<!-- end -->`, SPACE being code, image, or keeps for what
+each k would have given; what stands outside is left alone.
 """
 
 from __future__ import annotations
@@ -12,19 +13,25 @@ import re
 from pathlib import Path
 
 from veilray.evaluation.study import StudyTable
+from veilray.evaluation.study.kinds.utility_keeps import keeps_table
 from veilray.evaluation.study.kinds.utility_table import table
 
 DOCS = Path(__file__).resolve().parents[1] / "docs"
 PAGE = DOCS / "reference" / "utility.md"
 DATA = DOCS / "data" / "utility.csv"
+KEEPS = "keeps"
 BLOCK = re.compile(r"<!-- table (\S+) (\S+) -->\n(?:(?!<!--).)*<!-- end -->", re.DOTALL)
 
 
 def anew(page: str, rows: StudyTable) -> str:
     """The page with each table written again. Raises ValueError for a data set or space that has no rows."""
-    return BLOCK.sub(
-        lambda found: f"<!-- table {found[1]} {found[2]} -->\n\n{table(rows, found[1], found[2])}\n\n<!-- end -->", page
-    )
+
+    def block(found: re.Match[str]) -> str:
+        dataset, space = found.groups()
+        made = keeps_table(rows, dataset) if space == KEEPS else table(rows, dataset, space)
+        return f"<!-- table {dataset} {space} -->\n\n{made}\n\n<!-- end -->"
+
+    return BLOCK.sub(block, page)
 
 
 def main() -> None:

@@ -77,6 +77,7 @@ def release(
     condition_levels: Mapping[str, tuple[str, ...]] | None = None,
     layout: str = "folders",
     root: str | Path | None = None,
+    decode_under: Mapping[str, str] | None = None,
     keep_geometry: bool = False,
     record: str | Path | None = None,
     ledger: str | Path | None = None,
@@ -94,6 +95,8 @@ def release(
         label_policy: `public`, `randomised` (with `label_epsilon`) or `withheld`.
         condition_policy: further conditions: name to `public`, `randomised:EPSILON` or `withheld`.
         condition_levels: public levels of randomised conditions; default: those of the model card.
+        decode_under: facts that a conditional model draws every picture under, in place of its own: a counterfactual,
+            fixed beforehand and stated in the release. The condition itself leaves under its policy, as ever.
         keep_geometry: keep the sources' rows, columns and bits, which are then not covered.
         record, ledger: where what stays in the house is written.
         resume: continue an interrupted release into `out`. dry_run: work out the claim and spend nothing.
@@ -114,7 +117,8 @@ def release(
     with Collection.open(Path(images), layout=layout, root=root) as collection:
         collection.scan(progress=on_scan)
         levels = {**method.card.levels_of, **(condition_levels or {})}
-        rules = condition_rules(policies, levels, collection.refs)
+        bounds = None if method.conditions is None else method.conditions.bounds_of
+        rules = condition_rules(policies, levels, collection.refs, bounds)
         job = {
             "images": str(Path(images).absolute()),
             "root": None if root is None else str(Path(root).absolute()),
@@ -132,6 +136,7 @@ def release(
             job=job,
             kept=Kept.of(method, drawn_by, claim, options),
             describe=dataset_files,
+            decode_under=decode_under,
         )
         if dry_run:
             return Outcome(plan.guarantee, len(collection), tuple(collection.quarantine))

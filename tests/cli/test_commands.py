@@ -309,7 +309,8 @@ def test_a_selection_releases_only_pictures_of_its_public_list(
 def test_a_budget_is_policy_and_its_refusal_is_exit_code_3(
     veilray: Run, pictures: Path, model: Path, tmp_path: Path
 ) -> None:
-    assert "no budget is set" in veilray("ledger", "show").out
+    assert "nothing was released yet; no budget is set" in veilray("ledger", "show").out
+    assert not (tmp_path / "house").exists(), "looking makes no ledger"
     assert "epsilon 20 (pure sum)" in veilray("ledger", "init", "--epsilon", "20").out
     assert veilray("ledger", "init", "--epsilon", "40").code == 3
     fits = veilray("release", pictures, "--model", model, "--epsilon", "4", "--out", tmp_path / "a")
@@ -346,3 +347,58 @@ def test_words_of_a_card_are_not_markup(veilray: Run, pictures: Path, tmp_path: 
     ran = veilray("check", pictures, "--model", tmp_path / "m", "--epsilon", "1")
     assert ran.code == 0, ran.err
     assert "s [/b] [red]hi[/red]" in ran.out
+
+
+def test_a_mistyped_ledger_is_named_and_not_made(veilray: Run, tmp_path: Path) -> None:
+    ran = veilray("ledger", "show", "--ledger", tmp_path / "legder.sqlite")
+    assert ran.code == 2
+    assert "must be a ledger that exists" in ran.err
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_card_does_not_overwrite_a_file(veilray: Run, pictures: Path, model: Path, tmp_path: Path) -> None:
+    assert veilray("release", pictures, "--model", model, "--epsilon", "1", "--out", tmp_path / "r").code == 0
+    (tmp_path / "thesis.html").write_text("mine")
+    ran = veilray("card", tmp_path / "r", "--html", tmp_path / "thesis.html")
+    assert (ran.code, "--html must be a new file" in ran.err) == (2, True)
+    assert (tmp_path / "thesis.html").read_text() == "mine"
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (["--batch-size", "0"], "batch_size must be above 0"),
+        (["--batch-size", "-3"], "batch_size must be above 0"),
+        (["--epochs", "0"], "epochs must be above 0"),
+        (["--learning-rate", "1e10"], "learning_rate must be at most 1"),
+        (["--learning-rate", "inf"], "learning_rate must be at most 1"),
+        (["--learning-rate", "-1"], "learning_rate must be above 0"),
+        (["--learning-rate", "nan"], "learning_rate must be above 0"),
+    ],
+)
+@pytest.mark.parametrize("method", ["dp-glow", "directional"])
+def test_a_schedule_that_cannot_train_is_named_before_anything_is_made(
+    veilray: Run, pictures: Path, tmp_path: Path, method: str, options: list[str], message: str
+) -> None:
+    ran = veilray("fit", method, pictures, "--out", tmp_path / "m", "--size", 8, "--levels", 1, *options)
+    assert ran.code == 2, ran.err
+    assert message in ran.err
+    assert "Traceback" not in ran.err
+    assert not (tmp_path / "m").exists()
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (["--size", "27"], "--size must be an even number of 2 or more, got 27: use 28"),
+        (["--size", "0"], "--size must be an even number"),
+        (["--minutes", "0"], "--minutes must be above 0"),
+        (["--minutes", "nan"], "--minutes must be above 0"),
+    ],
+)
+def test_a_demo_that_cannot_be_is_named_before_anything_is_made(
+    veilray: Run, tmp_path: Path, options: list[str], message: str
+) -> None:
+    ran = veilray("demo", "--out", tmp_path / "demo", *options)
+    assert (ran.code, message in ran.err) == (2, True), ran.err
+    assert not (tmp_path / "demo").exists()

@@ -44,11 +44,21 @@ def test_a_dry_run_states_the_plan_and_writes_nothing(veilray: Run, config: Path
     assert list(config.parent.iterdir()) == [config]
 
 
+def test_a_dry_run_says_what_is_missing(veilray: Run, config: Path) -> None:
+    config.write_text(CONFIG.replace('"raise"', '"absent"'))
+    ran = veilray("study", config, "--dry-run")
+    assert ran.code == 1
+    assert "missing: a source must be there, got none: make one" in ran.out
+    assert len(json.loads(veilray("study", config, "--dry-run", "--json").out)["missing"]) == 1
+    assert veilray("study", config).code == 2
+    assert list(config.parent.iterdir()) == [config]
+
+
 def test_run_resume_and_plot(veilray: Run, config: Path) -> None:
     ran = veilray("study", config, "--cells", "seed=0", "--cells", "fault=")
     assert ran.code == 0, ran.err
-    assert "1 cells, 0 done, 1 left" in ran.err
-    assert "1 cells finished, 2 rows appended" in ran.out
+    assert "1 cell, 0 done, 1 left" in ran.err
+    assert "1 cell finished, 2 rows appended" in ran.out
 
     refused = veilray("study", config)
     assert refused.code == 2

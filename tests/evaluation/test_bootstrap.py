@@ -7,9 +7,17 @@ import time
 import numpy as np
 import pytest
 from scipy import stats
-from sklearn.metrics import accuracy_score, balanced_accuracy_score, roc_auc_score
+from sklearn.metrics import accuracy_score, balanced_accuracy_score, roc_auc_score, roc_curve
 
-from veilray.evaluation.bootstrap import accuracy, auc, balanced_accuracy, difference, mean, over_seeds
+from veilray.evaluation.bootstrap import (
+    accuracy,
+    auc,
+    balanced_accuracy,
+    difference,
+    mean,
+    over_seeds,
+    true_positive_rate,
+)
 
 
 @pytest.fixture
@@ -28,6 +36,21 @@ def test_values_are_those_of_scikit_learn(binary: tuple[np.ndarray, np.ndarray])
     assert balanced_accuracy(classes, guesses, resamples=10).value == pytest.approx(
         balanced_accuracy_score(classes, guesses)
     )
+
+
+@pytest.mark.parametrize("rate", [0.01, 0.1, 0.5])
+def test_true_positives_are_those_of_the_curve(binary: tuple[np.ndarray, np.ndarray], rate: float) -> None:
+    truth, score = binary
+    false, true, _ = roc_curve(truth, score, drop_intermediate=False)
+    found = true_positive_rate(truth, score, false_positive_rate=rate, resamples=50)
+    assert found.value == pytest.approx(true[false <= rate].max())
+    assert found.low <= found.value <= found.high
+
+
+def test_scores_that_all_tie_find_nobody() -> None:
+    assert true_positive_rate([0, 0, 1, 1], [1, 1, 1, 1], resamples=10).value == 0
+    with pytest.raises(ValueError, match=r"false_positive_rate must be in \(0, 1\), got 1"):
+        true_positive_rate([0, 1], [0, 1], false_positive_rate=1)
 
 
 @pytest.mark.parametrize("ties", [True, False])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -11,6 +12,7 @@ from veilray.evaluation.controls import (
     NOTHING_ADDED,
     beats,
     best_null,
+    chance,
     conclusion,
     normalised_utility,
 )
@@ -48,6 +50,16 @@ def test_the_best_null_is_the_highest_mean() -> None:
 def test_a_null_below_chance_does_not_lower_the_floor() -> None:
     found = best_null({"null": [0.3, 0.5] * 10}, chance=0.5)
     assert (found.value, found.low, found.high) == (0.5, 0.5, 0.5)
+
+
+def test_chance_names_the_commonest_label() -> None:
+    labels = np.array([2, 2, 0, 1])
+    assert (chance("accuracy", labels), chance("auc", labels)) == (0.5, 0.5)
+    assert chance("accuracy", np.arange(10)) == pytest.approx(0.1)
+    with pytest.raises(ValueError, match="labels must be one or more"):
+        chance("accuracy", labels[:0])
+    with pytest.raises(ValueError, match="metric must be auc or accuracy"):
+        chance("f1", labels)  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize(

@@ -13,7 +13,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from veilray.flows import Flow, Glow, GlowConfig
-from veilray.flows.layers import ActNorm, AffineCoupling, InvertibleConv, Squeeze, Step
+from veilray.flows.layers import ActNorm, AffineCoupling, GinCoupling, InvertibleConv, ReshapingSqueeze, Squeeze, Step
 
 
 @dataclass(frozen=True)
@@ -29,16 +29,22 @@ def _generator() -> torch.Generator:
 
 FLOWS = [
     Case("squeeze", Squeeze, (3, 4, 6)),
+    Case("reshaping squeeze", ReshapingSqueeze, (3, 4, 6)),
     Case("actnorm", lambda: ActNorm(3), (3, 4, 4)),
     Case("invertible convolution", lambda: InvertibleConv(6, _generator()), (6, 3, 3)),
     Case("affine coupling", lambda: AffineCoupling(4, 8, _generator()), (4, 4, 4)),
     Case("affine coupling, odd channels", lambda: AffineCoupling(5, 8, _generator()), (5, 3, 3)),
+    Case("gin coupling", lambda: GinCoupling(4, 8, _generator()), (4, 4, 4)),
+    Case("gin coupling, odd channels", lambda: GinCoupling(5, 8, _generator()), (5, 3, 3)),
     Case("step", lambda: Step(6, 8, _generator()), (6, 3, 3)),
+    Case("step, gin", lambda: Step(6, 8, _generator(), coupling=GinCoupling), (6, 3, 3)),
     Case("glow", lambda: Glow(GlowConfig(8, 1, 8, 2, 2, 8)), (1, 8, 8)),
     Case("glow, one level", lambda: Glow(GlowConfig(6, 1, 8, 1, 3, 8)), (1, 6, 6)),
     Case("glow, 3 channels", lambda: Glow(GlowConfig(4, 3, 8, 2, 2, 8)), (3, 4, 4)),
     Case("glow, 5 channels", lambda: Glow(GlowConfig(4, 5, 8, 1, 2, 8)), (5, 4, 4)),
     Case("glow, 16 bits", lambda: Glow(GlowConfig(8, 1, 16, 3, 2, 8)), (1, 8, 8)),
+    Case("glow, gin", lambda: Glow(GlowConfig(8, 1, 8, 2, 2, 8, coupling="gin")), (1, 8, 8)),
+    Case("glow, gin, reshape", lambda: Glow(GlowConfig(4, 3, 8, 2, 2, 8, "gin", "reshape")), (3, 4, 4)),
 ]
 STATES = ["untrained", "trained", "loaded"]
 ROUND_TRIP = {torch.float32: 1e-5, torch.float64: 1e-12}

@@ -27,6 +27,7 @@ CASES = [
     Case("categories", GlowConfig(6, 1, 8, 1, 3, 8), ConditionConfig(0, (4, 2))),
     Case("both, 3 channels", GlowConfig(4, 3, 8, 2, 2, 8), ConditionConfig(2, (3,), embedding=16, maps=2)),
     Case("16 bits, 3 levels", GlowConfig(8, 1, 16, 3, 2, 8), ConditionConfig(1, (5,))),
+    Case("gin, reshape", GlowConfig(4, 3, 8, 2, 2, 8, "gin", "reshape"), ConditionConfig(2, (3, 4))),
 ]
 every_case = pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
 
@@ -104,6 +105,26 @@ def test_integers_survive_encode_and_decode_under_their_condition(case: Case) ->
         latent = flow.encode(images, condition)
         assert latent.shapes == case.config.latent_shapes
         assert np.array_equal(flow.decode(latent, condition).numpy(), images)
+
+
+@pytest.mark.parametrize(
+    "config",
+    [GlowConfig(8, 1, 8, 2, 2, 8), GlowConfig(8, 1, 8, 2, 2, 8, "gin", "reshape")],
+    ids=["default", "gin, reshape"],
+)
+def test_integers_survive_several_conditions_at_once_some_of_them_missing(config: GlowConfig) -> None:
+    case = Case("several", config, ConditionConfig(2, (3, 4)))
+    flow, images, nan = trained(case), pixels(case, 5), float("nan")
+    condition = Condition.of(
+        [[0.5, -1.0], [nan, 2.0], [0.1, nan], [nan, nan], [nan, nan]],
+        [[0, 3], [2, -1], [-1, 1], [1, 0], [-1, -1]],
+    )
+    latent = flow.encode(images, condition)
+    assert np.array_equal(flow.decode(latent, condition).numpy(), images)
+    alone = flow.encode(images[4:], flow.conditions.missing(1))
+    assert torch.allclose(latent.flat()[4], alone.flat()[0], atol=1e-5)
+    told_otherwise = flow.encode(images, flow.conditions.missing(5)).flat()
+    assert (latent.flat() - told_otherwise).abs().amax(dim=1)[:4].min() > 1e-3
 
 
 @every_case
@@ -218,9 +239,9 @@ def _jvp(f: Callable[[Tensor], Tensor], x: Tensor, v: Tensor) -> dict[str, Tenso
 
 @pytest.mark.parametrize("gradients", [True, False], ids=["autograd", "no autograd"])
 @pytest.mark.parametrize("kind", ["glow", "latent", "condition"])
-def test_derivatives_of_the_inverse_agree_with_differences(kind: str, gradients: bool) -> None:
+@pytest.mark.parametrize("case", [CASES[2], CASES[4]], ids=lambda case: case.name)
+def test_derivatives_of_the_inverse_agree_with_differences(case: Case, kind: str, gradients: bool) -> None:
     """In-place ReLUs and kept foldings must be invisible to forward mode, vmap and double backward."""
-    case = CASES[2]
     condition = told(case, 3).to(dtype=torch.float64)
     condition = Condition(condition.continuous.nan_to_num(), condition.categorical)
     generator = torch.Generator().manual_seed(4)

@@ -62,6 +62,16 @@ def test_float64_flows_stay_float64(flow: ConditionalGlow, tmp_path: Path) -> No
     assert all(torch.equal(a, b) for a, b in zip(flow.parameters(), loaded.parameters(), strict=True))
 
 
+def test_options_are_saved_and_loaded(tmp_path: Path, images: np.ndarray) -> None:
+    config = GlowConfig(8, 1, 8, 2, 2, 8, coupling="gin", downsampling="reshape")
+    flow = ConditionalGlow(config, ConditionConfig(2, (3,)), seed=4)
+    condition = Condition.of(np.random.default_rng(0).normal(size=(16, 2)), np.arange(16) % 3)
+    save_flow(flow, tmp_path, {})
+    loaded = load_flow(tmp_path, ConditionalGlow)
+    assert loaded.config == config
+    assert torch.equal(loaded.encode(images[:16], condition).flat(), flow.encode(images[:16], condition).flat())
+
+
 def test_the_card_says_what_the_flow_is_told(folder: Path) -> None:
     card = load_card(folder)
     assert card["kind"] == "conditional-glow"

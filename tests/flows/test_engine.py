@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Literal
 
 import pytest
 import torch
@@ -115,16 +116,20 @@ def test_weights_made_in_inference_mode_are_not_stale() -> None:
         assert torch.equal(flow.decode(flow.encode(images)), images)
 
 
-def test_folded_steps_equal_their_layers() -> None:
-    flow = Glow(GlowConfig(8, 1, 8, 1, 3, 8)).double()
+@pytest.mark.parametrize("coupling", ["affine", "gin"])
+def test_folded_steps_equal_their_layers(coupling: Literal["affine", "gin"]) -> None:
+    flow = Glow(GlowConfig(8, 1, 8, 1, 3, 8, coupling)).double()
     x = torch.rand(4, 1, 8, 8, dtype=torch.float64) - 0.5
     flow.initialise(x)
     _in_place(flow)
     y, ladj = flow.squeeze(x), torch.zeros(4, dtype=torch.float64)
     for step in flow.levels[0]:
         assert isinstance(step, Step)
-        y, change = step.call_and_ladj(y)
+        before = y
+        y, change = step.call_and_ladj(before)
+        assert torch.allclose(step.inverse(y), before, atol=1e-12)
         ladj = ladj + change
+    assert torch.allclose(flow.inverse(y.flatten(1)), x, atol=1e-12)
     folded, folded_ladj = flow.call_and_ladj(x)
     assert torch.allclose(folded, y.flatten(1), atol=1e-12)
     assert torch.allclose(folded_ladj, ladj, atol=1e-10)

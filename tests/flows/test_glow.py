@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -24,9 +25,13 @@ from .conftest import toy_images
         ({"size": 8, "channels": 0}, "channels must be a whole number of 1 or more, got 0"),
         ({"size": 8, "steps": 1.5}, "steps must be a whole number of 1 or more, got 1.5"),
         ({"size": 8, "width": True}, "width must be a whole number of 1 or more, got True"),
+        ({"size": 8, "coupling": "nice"}, "coupling must be affine or gin, got 'nice'"),
+        ({"size": 8, "coupling": ["gin"]}, r"coupling must be affine or gin, got \['gin'\]"),
+        ({"size": 8, "downsampling": "haar"}, "downsampling must be checkerboard or reshape, got 'haar'"),
+        ({"size": 8, "downsampling": None}, "downsampling must be checkerboard or reshape, got None"),
     ],
 )
-def test_config_errors_name_value_and_cure(values: dict[str, int], message: str) -> None:
+def test_config_errors_name_value_and_cure(values: dict[str, Any], message: str) -> None:
     with pytest.raises(ValueError, match=message):
         GlowConfig(**values)
 
@@ -37,13 +42,16 @@ def test_config_errors_name_value_and_cure(values: dict[str, int], message: str)
     levels=st.integers(1, 3),
     channels=st.integers(1, 4),
     bits=st.sampled_from([1, 5, 8, 12, 16]),
+    options=st.fixed_dictionaries(
+        {}, optional={"coupling": st.just("gin"), "downsampling": st.sampled_from(["checkerboard", "reshape"])}
+    ),
     n=st.integers(0, 5),
     seed=st.integers(0, 2**32 - 1),
 )
 def test_integers_survive_encode_and_decode(
-    half: int, levels: int, channels: int, bits: int, n: int, seed: int
+    half: int, levels: int, channels: int, bits: int, options: dict[str, Any], n: int, seed: int
 ) -> None:
-    config = GlowConfig(half * 2**levels, channels, bits, levels, steps=2, width=8)
+    config = GlowConfig(half * 2**levels, channels, bits, levels, steps=2, width=8, **options)
     flow = Glow(config, seed=seed)
     dtype = np.uint8 if bits <= 8 else np.uint16
     images = np.random.default_rng(seed).integers(0, 2**bits, (n, *config.shape), dtype=dtype)
@@ -71,6 +79,42 @@ def test_every_level_of_grey_survives_a_trained_flow(bits: int, channels: int) -
     levels = np.linspace(0, 2**bits - 1, 16 * 16 * channels).astype(train_images.dtype)
     images = np.stack([levels.reshape(channels, 16, 16), train_images[0]])
     assert np.array_equal(flow.decode(flow.encode(images)).numpy(), images)
+
+
+def test_couplings_of_gin_leave_the_volume_to_actnorms_and_convolutions() -> None:
+    """Then log |det| is one number for all images; with affine couplings it differs from image to image."""
+    for coupling, constant in (("gin", True), ("affine", False)):
+        flow = Glow(GlowConfig(8, 1, 8, 2, 2, 8, coupling=coupling)).double()  # type: ignore[arg-type]
+        x = torch.rand(5, 1, 8, 8, dtype=torch.float64) - 0.5
+        flow.initialise(x)
+        with torch.no_grad():
+            for parameter in flow.parameters():
+                parameter.add_(0.1)
+            ladj = flow.call_and_ladj(x)[1]
+            volume = sum(
+                (step.actnorm.log_scale.sum() + step.mix.log_diagonal().sum()) * side**2
+                for side, level in zip((4, 2), flow._steps(), strict=True)
+                for step in level
+            )
+        assert torch.allclose(ladj, torch.as_tensor(volume), rtol=1e-12) == constant
+
+
+def test_the_downsampling_changes_the_latent_of_more_than_one_channel() -> None:
+    images = toy_images(4, 0, channels=3)
+    one, other = (
+        Glow(GlowConfig(8, 3, 8, 1, 2, 8, downsampling=name)).encode(images).flat()  # type: ignore[arg-type]
+        for name in ("checkerboard", "reshape")
+    )
+    assert not torch.allclose(one, other, atol=1e-3)
+
+
+def test_a_default_flow_is_described_as_before_there_were_options() -> None:
+    numbers = {"size": 8, "channels": 1, "bits": 8, "levels": 3, "steps": 8, "width": 128}
+    assert GlowConfig(8).to_dict() == numbers
+    assert GlowConfig(8, coupling="affine", downsampling="checkerboard").to_dict() == numbers
+    told = GlowConfig(8, coupling="gin", downsampling="reshape").to_dict()
+    assert told == {**numbers, "coupling": "gin", "downsampling": "reshape"}
+    assert GlowConfig(**told) == GlowConfig(8, coupling="gin", downsampling="reshape")  # type: ignore[arg-type]
 
 
 def test_is_an_encoder(trained: tuple[Glow, Path]) -> None:
@@ -174,10 +218,11 @@ def test_a_latent_of_another_model_is_refused(trained: tuple[Glow, Path]) -> Non
         trained[0].decode(Latent((torch.zeros(1, 4, 4, 4),)))
 
 
-def test_per_example_gradients_by_vmap_equal_those_one_by_one() -> None:
+@pytest.mark.parametrize("options", [{}, {"coupling": "gin", "downsampling": "reshape"}], ids=["default", "options"])
+def test_per_example_gradients_by_vmap_equal_those_one_by_one(options: dict[str, Any]) -> None:
     """DP-SGD needs the gradient of each image; `vmap(grad)` refuses in-place writes and `.item()`."""
-    flow = Glow(GlowConfig(4, 1, 8, 1, 2, 4)).double()
-    x = torch.rand(3, 1, 4, 4, dtype=torch.float64) - 0.5
+    flow = Glow(GlowConfig(8, 1, 8, 2, 2, 4, **options)).double()
+    x = torch.rand(3, 1, 8, 8, dtype=torch.float64) - 0.5
     flow.initialise(x)
     parameters = {name: value.detach() for name, value in flow.named_parameters()}
 

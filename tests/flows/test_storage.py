@@ -11,10 +11,12 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from safetensors.torch import save_file
+from safetensors.torch import save, save_file
 
 from veilray.flows import Glow, GlowConfig, load_card, load_flow, save_flow
 from veilray.flows.storage import CARD_FILE
+
+OPTIONS = GlowConfig(8, 1, 8, 2, 2, 8, coupling="gin", downsampling="reshape")
 
 
 @pytest.fixture
@@ -59,6 +61,44 @@ def test_the_card_is_plain_json_with_the_hash(folder: Path) -> None:
     card = json.loads((folder / CARD_FILE).read_text())
     assert card["weights_sha256"] == hashlib.sha256(weights(folder).read_bytes()).hexdigest()
     assert card["config"]["levels"] == 2
+
+
+def test_a_default_flow_makes_the_bytes_it_made_before_there_were_options(folder: Path) -> None:
+    described = '{"config": {"bits": 8, "channels": 1, "levels": 2, "size": 8, "steps": 3, "width": 16}, '
+    described += '"dtype": "float32", "kind": "glow"}'
+    tensors = {name: tensor.contiguous() for name, tensor in load_flow(folder).state_dict().items()}
+    assert weights(folder).read_bytes() == save(tensors, metadata={"flow": described})
+
+
+def test_options_are_saved_and_loaded(tmp_path: Path, images: np.ndarray) -> None:
+    flow = Glow(OPTIONS, seed=2)
+    with torch.no_grad():
+        for parameter in flow.parameters():
+            parameter.add_(0.02)
+    save_flow(flow, tmp_path, {})
+    loaded = load_flow(tmp_path)
+    assert loaded.config == OPTIONS
+    assert load_card(tmp_path)["config"]["coupling"] == "gin"
+    assert torch.equal(loaded.encode(images).flat(), flow.encode(images).flat())
+    assert np.array_equal(loaded.decode(loaded.encode(images)).numpy(), images)
+
+
+@pytest.mark.parametrize(
+    ("option", "message"),
+    [
+        ({"coupling": "affine"}, "got another config"),
+        ({"downsampling": "checkerboard"}, "got another config"),
+        ({"coupling": "nice"}, "coupling must be affine or gin, got 'nice'"),
+        ({"downsampling": 1}, "downsampling must be checkerboard or reshape, got 1"),
+        ({"mixing": "permutation"}, "must describe a Glow"),
+    ],
+)
+def test_weights_are_refused_under_another_option(tmp_path: Path, option: dict[str, Any], message: str) -> None:
+    """The options change no shape, so nothing but the description can tell."""
+    save_flow(Glow(OPTIONS), tmp_path, {})
+    edit(tmp_path, config={**load_card(tmp_path)["config"], **option})
+    with pytest.raises(ValueError, match=message):
+        load_flow(tmp_path)
 
 
 @pytest.mark.parametrize("keep", [0, 7, 100, -1])

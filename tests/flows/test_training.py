@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from sklearn.datasets import load_digits
 
 from veilray.flows import Glow, GlowConfig, Progress, TrainingConfig, train
 from veilray.flows.training import LOG_FILE
@@ -46,6 +47,17 @@ def test_bits_per_dimension_fall(trained: tuple[Glow, Path]) -> None:
     assert set(lines[0]) == {"epoch", "train_bits", "validation_bits", "learning_rate", "seconds"}
     assert lines[-1]["validation_bits"] < lines[0]["validation_bits"] - 0.5
     assert lines[-1]["train_bits"] < lines[0]["train_bits"] - 0.5
+
+
+def test_bits_per_dimension_of_digits_fall_with_gin_and_reshape(tmp_path: Path) -> None:
+    digits = load_digits().images[:, None].astype(np.uint8)  # grey levels 0 to 16
+    flow = Glow(GlowConfig(8, 1, 5, 2, 3, 16, coupling="gin", downsampling="reshape"), seed=1)
+    before = float(flow.bits_per_dimension(digits[1024:1280]).mean())
+    train(flow, digits[:1024], digits[1024:1280], replace(QUICK, epochs=4), tmp_path)
+    lines = [line["validation_bits"] for line in log(tmp_path)]
+    assert lines == sorted(lines, reverse=True)
+    assert float(flow.bits_per_dimension(digits[1024:1280]).mean()) < before - 1
+    assert np.array_equal(flow.decode(flow.encode(digits[:64])).numpy(), digits[:64])
 
 
 def test_the_result_is_the_average_that_was_validated(trained: tuple[Glow, Path], validation: np.ndarray) -> None:

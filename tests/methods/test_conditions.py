@@ -4,15 +4,19 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable
+from dataclasses import replace
 from fractions import Fraction
 
+import numpy as np
 import pytest
 
-from veilray.images import Collection
+from veilray.images import Collection, ImageRef
 from veilray.methods import condition_rules, draw_conditions
-from veilray.privacy import SeededEntropy
+from veilray.privacy import ConditionPolicy, SeededEntropy
+from veilray.privacy.bounded_number import release_numbers
 
 LEVELS = {"label": ("NORMAL", "PNEUMONIA")}
+AGE = {"age": (Fraction(0), Fraction(100))}
 
 
 def test_what_nobody_names_is_withheld(scanned: Callable[[int], Collection]) -> None:
@@ -69,3 +73,85 @@ def test_a_label_that_cannot_be_a_folder_is_refused(scanned: Callable[[int], Col
     with pytest.raises(ValueError, match="letters, digits"):
         condition_rules({"label": "public"}, {}, refs)
     condition_rules({"label": "withheld"}, {}, refs)
+
+
+# Numbers.
+
+
+def aged(collection: Collection, *ages: str) -> list[ImageRef]:
+    return [replace(ref, conditions={"age": age}) for ref, age in zip(collection.refs, ages, strict=True)]
+
+
+def test_a_public_number_leaves_as_its_text(scanned: Callable[[int], Collection]) -> None:
+    refs = aged(scanned(4), "61", "0.50", "100", "7e1")
+    rules = condition_rules({"age": "public"}, {}, refs, AGE)
+    assert rules[0].bounds == AGE["age"]
+    assert [row["age"] for row in draw_conditions(refs, rules, SeededEntropy(0))] == ["61", "0.50", "100", "7e1"]
+
+
+def test_a_randomised_number_is_drawn_once_within_its_bounds(scanned: Callable[[int], Collection]) -> None:
+    refs = aged(scanned(4), "61", "-3", "100", "250.5")
+    (rule, _) = condition_rules({"age": "randomised:3/2"}, {"age": ("61", "100")}, refs, AGE)
+    assert rule.policy == ConditionPolicy(policy="randomised", epsilon=Fraction(3, 2), low=0, high=100)
+    assert (rule.levels, rule.bounds) == ((), AGE["age"])
+    released = [row["age"] for row in draw_conditions(refs, [rule], SeededEntropy(5))]
+    values = np.array([61.0, -3.0, 100.0, 250.5])
+    assert released == release_numbers(values, *AGE["age"], Fraction(3, 2), SeededEntropy(5)).tolist()
+    assert all(0 <= float(text) <= 100 for text in released)
+    assert released != [row["age"] for row in draw_conditions(refs, [rule], SeededEntropy(6))]
+
+
+def test_bounds_may_lie_below_zero(scanned: Callable[[int], Collection]) -> None:
+    refs = aged(scanned(2), "-2.5", "1")
+    bounds = {"age": (Fraction(-4), Fraction(4))}
+    for policy in ("public", "randomised:8"):
+        row, _ = draw_conditions(refs, condition_rules({"age": policy}, {}, refs, bounds), SeededEntropy(0))
+        assert -4 <= float(row["age"]) <= 4
+    assert condition_rules({"age": "randomised:8"}, {}, refs, bounds)[0].policy.low == -4
+
+
+def test_a_withheld_number_may_be_anything(scanned: Callable[[int], Collection]) -> None:
+    refs = aged(scanned(2), "unknown", "")
+    rules = condition_rules({"age": "withheld"}, {}, refs, AGE)
+    assert draw_conditions(refs, rules, SeededEntropy(0)) == [{}, {}]
+
+
+@pytest.mark.parametrize("policy", ["public", "randomised:1"])
+@pytest.mark.parametrize(
+    "value", ["sixty-one", "061Y", "nan", "inf", "1_000", "6 1", "\u0666", "1/2", "--5", "1e999", ""]
+)
+def test_what_is_no_number_is_refused_and_not_repeated(
+    scanned: Callable[[int], Collection], policy: str, value: str
+) -> None:
+    refs = aged(scanned(2), "61", value)
+    message = "age must be a number" if value else "age must be known for every image"
+    with pytest.raises(ValueError, match=message) as caught:
+        condition_rules({"age": policy}, {}, refs, AGE)
+    assert not value or value not in str(caught.value)
+
+
+def test_a_public_number_outside_its_bounds_is_refused_and_not_repeated(scanned: Callable[[int], Collection]) -> None:
+    with pytest.raises(ValueError, match="age must be within its public bounds 0 to 100, got another") as caught:
+        condition_rules({"age": "public"}, {}, refs := aged(scanned(2), "61", "137"), AGE)
+    assert "137" not in str(caught.value)
+    condition_rules({"age": "randomised:1"}, {}, refs, AGE)
+
+
+@pytest.mark.parametrize(
+    ("policy", "bounds", "message"),
+    [
+        (
+            "randomised:1",
+            (Fraction(9), Fraction(9)),
+            "bounds of age must be a low number and a higher one, got 9 and 9",
+        ),
+        ("randomised:0", AGE["age"], "epsilon of age must be above 0, got 0"),
+        ("randomised:99999", AGE["age"], "epsilon must be at most 10,000"),
+        ("randomised", AGE["age"], "must hold its epsilon"),
+    ],
+)
+def test_wrong_bounds_and_budgets_are_named(
+    scanned: Callable[[int], Collection], policy: str, bounds: tuple[Fraction, Fraction], message: str
+) -> None:
+    with pytest.raises(ValueError, match=message):
+        condition_rules({"age": policy}, {}, aged(scanned(2), "1", "2"), {"age": bounds})

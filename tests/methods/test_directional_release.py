@@ -30,6 +30,7 @@ MADE = {
     "directional on the sphere": ("directional", Claim.of("4"), {"form": "sphere"}),
     "codebook": ("codebook", Claim.of("4"), {}),
     "selection": ("selection", Claim.of("4"), {"candidates": 64}),
+    "blockwise": ("blockwise", Claim.of("4"), {"sizes": "1,2,1", "shares": "3,1,0"}),
 }
 EXTREME = np.stack([np.zeros((1, 8, 8)), np.full((1, 8, 8), 255), np.full((1, 8, 8), 97)]).astype(np.uint8)
 

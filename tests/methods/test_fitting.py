@@ -8,7 +8,14 @@ import numpy as np
 import pytest
 
 from veilray.images import Collection, Geometry
-from veilray.methods.fitting import ema_decay, public_images, public_levels, training_statement
+from veilray.methods.fitting import (
+    ema_decay,
+    fitted_to,
+    public_images,
+    public_levels,
+    training_schedule,
+    training_statement,
+)
 
 GEOMETRY = Geometry(8, 1, 8)
 
@@ -133,3 +140,17 @@ def test_an_unknown_kind_of_training_data_is_refused() -> None:
     assert training_statement("public", "").statement == "not stated"
     with pytest.raises(ValueError, match="training data must be one of public"):
         training_statement("private", "")
+
+
+def test_a_schedule_is_fitted_to_few_images() -> None:
+    schedule = training_schedule(epochs=400, batch_size=32, learning_rate=1e-3, seed=0, max_minutes=None)
+    fitted = fitted_to(schedule, 20)
+    assert (fitted.batch_size, fitted.epochs) == (20, 400)
+    assert fitted.ema_decay == ema_decay(250)
+    assert fitted_to(schedule, 64_000).ema_decay == ema_decay(800_000)
+
+
+@pytest.mark.parametrize("rate", [1.0001, 1e10, float("inf")])
+def test_a_rate_that_moves_every_weight_by_more_than_one_is_refused(rate: float) -> None:
+    with pytest.raises(ValueError, match="learning_rate must be at most 1, got"):
+        training_schedule(epochs=1, batch_size=1, learning_rate=rate, seed=0, max_minutes=None)

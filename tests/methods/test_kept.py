@@ -40,6 +40,8 @@ RECIPES = [
     ("directional", Claim.of("9"), {"form": "sphere", "blocks": "2"}),
     ("codebook", Claim.of("4"), {}),
     ("selection", Claim.of("4"), {"winners": "3"}),
+    ("blockwise", Claim.of("4"), {"of": "codebook", "sizes": "1,3", "shares": "0,4"}),
+    ("blockwise", Claim.of("4"), {"of": "selection", "sizes": "2,2", "winners": "3"}),
 ]
 
 

@@ -38,6 +38,23 @@ def in_child(work):
     return found
 
 
+def test_branches_of_the_system_are_one_stream_that_gives_no_word_twice():
+    entropy = SystemEntropy()
+    branches = entropy.branches(3)
+    words = np.concatenate([one.words(1000, np.uint64) for one in (*branches, entropy, *entropy.branches(2))])
+    assert len(np.unique(words)) == 6000
+
+
+def test_branches_of_a_seed_stand_apart_and_come_again_only_with_the_seed():
+    one, two = SeededEntropy(1), SeededEntropy(1)
+    first, second = one.branches(2), two.branches(2)
+    assert first[0].bytes(9) == second[0].bytes(9)
+    second[0].bytes(1000)  # what one branch draws does not move another
+    assert first[1].bytes(9) == second[1].bytes(9)
+    drawn = [branch.words(500, np.uint64) for branch in (*one.branches(2), *SeededEntropy(1).branches(2), one)]
+    assert len(np.unique(np.concatenate(drawn))) == 2500
+
+
 def test_a_forked_child_draws_other_bytes():
     entropy = SystemEntropy()
     entropy.bytes(64)

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from veilray.privacy.exact import decimal_text, exact
+from veilray.privacy.exact import decimal_text, exact, magnitude, signed
 
 FRACTIONS = st.fractions(min_value=0, max_value=10**9)
 
@@ -60,3 +60,19 @@ def test_decimals_are_never_below_the_fraction(value):
 def test_decimals_of_tiny_numbers_do_not_vanish():
     assert decimal_text(Fraction(1, 3 * 10**400)) == "3.334e-401"
     assert decimal_text(Fraction(0)) == "0"
+
+
+@given(st.fractions())
+def test_signed_numbers_are_read_from_what_they_are_written_as(value):
+    assert signed(str(value)) == signed(value) == value
+
+
+@pytest.mark.parametrize("bad", ["--1", "-", "- 1/0", -0.5, True, Decimal("NaN"), Decimal("-Infinity"), "-inf"])
+def test_signed_refuses_what_exact_refuses(bad):
+    with pytest.raises(ValueError, match="low must"):
+        signed(bad, "low")
+
+
+@given(st.fractions(min_value=Fraction(1, 10**9), max_value=10**9))
+def test_the_magnitude_is_the_power_of_the_leading_figure(value):
+    assert Fraction(10) ** magnitude(value) <= value < Fraction(10) ** (magnitude(value) + 1)

@@ -18,6 +18,8 @@ from veilray.privacy import (
     Releases,
     guarantee_schema,
 )
+from veilray.privacy.card import card_entries
+from veilray.privacy.mechanisms.randomised_response import transition_matrix
 
 POSITIVE = st.fractions(min_value=Fraction(1, 10**6), max_value=10**6)
 DELTA = st.fractions(min_value=0, max_value=Fraction(1, 2))
@@ -25,11 +27,18 @@ WORDS = st.text(st.characters(categories=["L", "N", "P", "Zs"]), min_size=1, max
 
 BOUNDS = st.one_of(
     st.builds(Bound, kind=st.sampled_from(["box", "l1-ball", "l2-ball"]), radius=POSITIVE),
-    st.builds(Bound, kind=st.sampled_from(["direction", "index", "none"])),
+    st.builds(Bound, kind=st.sampled_from(["direction", "index", "blocks", "none"])),
 )
 CONDITIONS = st.one_of(
     st.builds(ConditionPolicy, policy=st.sampled_from(["public", "withheld"])),
     st.builds(ConditionPolicy, policy=st.just("randomised"), epsilon=POSITIVE, levels=st.integers(2, 99)),
+    st.builds(
+        ConditionPolicy,
+        policy=st.just("randomised"),
+        epsilon=POSITIVE,
+        low=st.fractions(-100, 0),
+        high=st.fractions(Fraction(1, 9), 100),
+    ),
 )
 TRAINING = st.one_of(
     st.none(),
@@ -137,12 +146,59 @@ def test_parts_refuse_contradictions():
         Bound(kind="box")
     with pytest.raises(ValueError, match="radius must be absent"):
         Bound(kind="none", radius=Fraction(1))
-    with pytest.raises(ValueError, match="epsilon and levels must be given"):
-        ConditionPolicy(policy="randomised")
-    with pytest.raises(ValueError, match="epsilon and levels must be absent"):
-        ConditionPolicy(policy="public", levels=3)
+    with pytest.raises(ValueError, match="radius must be absent for blocks"):
+        Bound(kind="blocks", radius=Fraction(1))
     with pytest.raises(ValueError, match="epsilon and delta must be given"):
         ModelTraining(data="dp-sgd", statement="trained")
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"levels": 3}, "epsilon must be given for a randomised condition"),
+        ({"epsilon": 1}, "levels or low and high must be given for a randomised condition, got neither"),
+        ({"epsilon": 1, "low": 0}, "levels or low and high must be given for a randomised condition, got neither"),
+        ({"epsilon": 1, "levels": 3, "low": 0, "high": 9}, "got both"),
+        ({"epsilon": 1, "levels": 3, "high": 9}, "low and high must be given together"),
+        ({"epsilon": 1, "low": 9, "high": 9}, "low must be below high, got 9 and 9"),
+        ({"epsilon": 1, "low": 0.5, "high": 9}, "must be exact"),
+        ({"policy": "public", "levels": 3}, "epsilon, levels, low and high must be absent for a public condition"),
+        ({"policy": "withheld", "low": 0, "high": 9}, "must be absent for a withheld condition"),
+    ],
+)
+def test_a_condition_is_drawn_over_levels_or_within_bounds(changes, message):
+    with pytest.raises(ValueError, match=message):
+        ConditionPolicy(**{"policy": "randomised", **changes})
+
+
+def test_json_from_before_there_were_bounds_is_read():
+    drawn = ConditionPolicy(policy="randomised", epsilon=Fraction(1), levels=2)
+    plain = example(conditions={"label": drawn}).to_dict()
+    del plain["conditions"]["label"]["low"], plain["conditions"]["label"]["high"]
+    assert Guarantee.from_json(json.dumps(plain)).conditions == {"label": drawn}
+
+
+def test_the_card_says_how_often_a_randomised_label_is_true_and_between_what_a_number_was_drawn():
+    conditions = {
+        "label": ConditionPolicy(policy="randomised", epsilon=Fraction(1, 2), levels=4),
+        "age": ConditionPolicy(policy="randomised", epsilon=Fraction(1), low=0, high=100),
+        "t": ConditionPolicy(policy="randomised", epsilon=Fraction(3), low=Fraction(-5, 2), high=4),
+    }
+    told = next(e.text for e in card_entries(example(conditions=conditions)) if e.heading == "Conditions")
+    assert told == (
+        "age randomised once within 0 to 100 (epsilon 1, added); "
+        "label randomised once over 4 public levels (epsilon 0.5, added; the true level with probability 0.3547); "
+        "t randomised once within -2.5 to 4 (epsilon 3, added)."
+    )
+    kept = transition_matrix(4, "1/2")[0, 0]
+    assert kept <= 0.3547 < kept + 1e-4
+
+
+@pytest.mark.parametrize("epsilon", [Fraction(1, 10**9), Fraction(1), Fraction(800)])
+def test_the_probability_on_the_card_is_never_understated(epsilon):
+    policy = ConditionPolicy(policy="randomised", epsilon=epsilon, levels=3)
+    text = next(e.text for e in card_entries(example(conditions={"label": policy})) if e.heading == "Conditions")
+    assert transition_matrix(3, epsilon)[0, 0] <= float(text.split("probability ")[1].rstrip(").")) <= 1
 
 
 def test_the_worst_patient_pays_for_all_images_and_their_conditions():

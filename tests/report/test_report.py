@@ -11,6 +11,7 @@ import pytest
 from PIL import Image
 
 from veilray.methods import DPGlow
+from veilray.methods.selection import SelectionRelease
 from veilray.privacy import EMPIRICAL, MECHANISMS, Bound, Claim, Guarantee, ModelTraining, Releases
 from veilray.privacy.card import card_entries, card_text
 from veilray.report import SETTINGS, DemoFacts, Row, card_page, contact_sheet, demo_page, draw_sheet, preview_sheet
@@ -40,6 +41,13 @@ def test_a_contact_sheet_has_a_row_for_each_claim_and_its_controls(method: DPGlo
     assert (rows[0].pictures == rows[1].pictures).all(), "without noise the decoder gives the original back"
     assert [row.guarantee.epsilon for row in rows if row.guarantee] == [10, 3, 1, 1000, 100, 8]
     assert "per element ε 10\n(whole image ε 640)" in [row.title for row in rows]
+
+
+def test_a_sheet_of_a_selection_shows_pictures_of_its_list(selection: SelectionRelease) -> None:
+    rows = contact_sheet(selection, pictures(4))
+    assert [str(row.guarantee.epsilon) for row in rows if row.guarantee] == ["8", "4", "2", "1", "1/2"]
+    listed = {picture.tobytes() for picture in selection._candidates}
+    assert {picture.tobytes() for row in rows if row.guarantee for picture in row.pictures} <= listed
 
 
 def test_more_epsilon_keeps_more_of_the_picture(method: DPGlow) -> None:

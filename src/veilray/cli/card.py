@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from veilray.cli import options
-from veilray.cli.output import OUT, print_card, print_json
+from veilray.cli.output import OUT, counted, print_card, print_json
 
 __all__ = ["card"]
 
@@ -25,7 +25,12 @@ def card(
     if html is not None:
         from veilray.report import card_page
 
-        html.write_text(card_page(told["guarantee"], title=f"{told['guarantee'].releases.images:,} released images"))
+        title = counted(told["guarantee"].releases.images, "released image")
+        try:
+            with html.open("x", encoding="utf-8") as file:
+                file.write(card_page(told["guarantee"], title=title))
+        except FileExistsError:
+            raise ValueError(f"--html must be a new file, got {html}, which exists: name another") from None
     if as_json:
         print_json({"guarantee": told["guarantee"].to_dict(), "model": told["model"].model_dump(mode="json")})
         return 0

@@ -10,7 +10,7 @@ import typer
 
 from veilray.cli import options
 from veilray.cli.opening import open_images, parse_pairs
-from veilray.cli.output import OUT, print_card, print_json, print_quarantine, progress_bar
+from veilray.cli.output import OUT, counted, print_card, print_json, print_quarantine, progress_bar
 
 __all__ = ["check"]
 
@@ -122,10 +122,10 @@ def _domain(method: Any, collection: Any) -> dict[str, Any] | None:
 
 
 def _print(told: dict[str, Any]) -> None:
-    patients = "no patient key" if told["patients"] is None else f"{told['patients']:,} patients"
-    OUT.print(f"{told['images']:,} images, {patients}; {told['sizes']}")
+    patients = "no patient key" if told["patients"] is None else counted(told["patients"], "patient")
+    OUT.print(f"{counted(told['images'], 'image')}, {patients}; {told['sizes']}")
     if told["images_of_the_largest_patient"]:
-        OUT.print(f"largest patient: {told['images_of_the_largest_patient']} images")
+        OUT.print(f"largest patient: {counted(told['images_of_the_largest_patient'], 'image')}")
     for kind in ("labels", "formats"):
         OUT.print(f"{kind}: " + ", ".join(f"{name} ({count:,})" for name, count in told[kind].items()), markup=False)
     OUT.print(f"exact duplicates: {told['duplicates']:,}")

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from veilray.cli import options
-from veilray.cli.output import OUT, STATUS, print_card, progress_bar, training_bar
+from veilray.cli.output import OUT, STATUS, counted, print_card, progress_bar, training_bar
 
 if TYPE_CHECKING:
     from veilray.evaluation.premise import Premise
@@ -48,6 +48,10 @@ def demo(
 
     keep_freed_memory()
     began = time.monotonic()
+    side = (28 if data is None else 32) if size is None else size
+    levels = _levels(side)
+    if not minutes > 0:
+        raise ValueError(f"--minutes must be above 0, got {minutes:g}")
     if data is not None and _overlap(data.resolve(), out.resolve()):
         raise ValueError(f"--out must lie apart from your images, got {out} and {data}")
     _clear(out)
@@ -57,8 +61,8 @@ def demo(
         with progress_bar("reading images") as progress:
             collection.scan(progress=progress)
         public, private = _halves(collection)
-        STATUS.print(f"{len(public.refs):,} images to train on, {len(private.refs):,} to release")
-        method = _train(public, out / "model", size or (28 if data is None else 32), minutes, _OWN if data else _DIGITS)
+        STATUS.print(f"{counted(len(public.refs), 'image')} to train on, {len(private.refs):,} to release")
+        method = _train(public, out / "model", side, levels, minutes, _OWN if data else _DIGITS)
         mechanism = MECHANISMS["laplace"].calibrate(Claim.of(_EPSILON), method.dimension)
         rules = condition_rules({}, {}, private.refs)
         plan = plan_release(private, method, mechanism, rules, describe=dataset_files)
@@ -67,7 +71,7 @@ def demo(
             outcome = start_release(plan, (out / "release").absolute(), (out / "record").absolute(), journal, progress)
         STATUS.print("drawing the page")
         page = _page(out, method, private, outcome.guarantee, subject)
-    print_card(outcome.guarantee, title=f"Released: {outcome.images:,} images")
+    print_card(outcome.guarantee, title=f"Released: {counted(outcome.images, 'image')}")
     OUT.print(f"Look at   {page}", highlight=False, soft_wrap=True)
     OUT.print(f"Release   {out / 'release'}   (the pictures that leave the house)", highlight=False, soft_wrap=True)
     OUT.print(f"Done in {time.monotonic() - began:.0f} seconds.", highlight=False)
@@ -113,10 +117,18 @@ def _halves(collection: Collection) -> tuple[Collection, Collection]:
     return halves["public"], halves["private"]
 
 
-def _train(public: Collection, folder: Path, size: int, minutes: float, provenance: dict[str, str]) -> DPGlow:
+def _levels(size: int) -> int:
+    """As many scales as the side allows, at most three. Raises ValueError for a side that allows none."""
+    if size < 2 or size % 2:
+        raise ValueError(f"--size must be an even number of 2 or more, got {size}: use {max(2, size + 1)}")
+    return next(levels for levels in (3, 2, 1) if size % 2**levels == 0)
+
+
+def _train(
+    public: Collection, folder: Path, size: int, levels: int, minutes: float, provenance: dict[str, str]
+) -> DPGlow:
     from veilray.methods import DPGlow
 
-    levels = next(levels for levels in (3, 2, 1) if size % 2**levels == 0)
     with training_bar() as on_progress:
         return DPGlow.fit(
             public,

@@ -8,7 +8,7 @@ from typing import Annotated, Any, TypeAlias
 import typer
 
 from veilray.cli import options
-from veilray.cli.opening import open_images
+from veilray.cli.opening import open_images, parse_pairs
 from veilray.cli.output import OUT, print_json, progress_bar, training_bar
 
 __all__ = ["app"]
@@ -57,6 +57,20 @@ Classes: TypeAlias = Annotated[
 CodeEpochs: TypeAlias = Annotated[
     int | None, typer.Option(help="Passes over the images for the content's network. Default: about 2,000 steps.")
 ]
+
+
+Condition: TypeAlias = Annotated[
+    str, typer.Option(help="Facts that encoder and decoder are told, with commas: label and manifest columns.")
+]
+Bounds: TypeAlias = Annotated[
+    list[str] | None, typer.Option(help="NAME=LOW:HIGH: public bounds of a condition that is a number.")
+]
+Task: TypeAlias = Annotated[
+    str | None, typer.Option(help="What learners will be asked for: one of the conditions (the first), or picture.")
+]
+KeepDirections: TypeAlias = Annotated[int, typer.Option("--keep", help="Directions of the latent that may be kept.")]
+Coupling: TypeAlias = Annotated[str, typer.Option(help="affine, or gin (volume-preserving).")]
+Downsampling: TypeAlias = Annotated[str, typer.Option(help="checkerboard, or reshape (as published).")]
 
 
 @app.command("dp-glow")
@@ -152,6 +166,40 @@ def selection(
     return _fit("selection", locals())
 
 
+@app.command("cadp")
+def cadp(
+    images: Public,
+    out: Out,
+    condition: Condition = "label",
+    bounds: Bounds = None,
+    task: Task = None,
+    keep: KeepDirections = 32,
+    size: Size = 32,
+    levels: Levels = 3,
+    steps: Steps = 8,
+    width: Width = 64,
+    coupling: Coupling = "affine",
+    downsampling: Downsampling = "checkerboard",
+    channels: Channels = 1,
+    bits: Bits = 8,
+    epochs: Epochs = 30,
+    batch_size: BatchSize = 32,
+    learning_rate: LearningRate = 1e-3,
+    max_minutes: MaxMinutes = None,
+    seed: Seed = 0,
+    training_data: TrainingData = "not covered",
+    statement: Statement = "",
+    name: Name = None,
+    layout: options.Layout = "folders",
+    root: options.Root = None,
+    resume: Resume = False,
+    as_json: options.AsJson = False,
+) -> int:
+    """Train a flow under conditions and rank the directions of its latent, for release under a diagnosis."""
+    given = locals()
+    return _fit("cadp", {**given, "bounds": parse_pairs(bounds or [], "--bounds")})
+
+
 def _fit(kind: str, given: dict[str, Any]) -> int:
     """Fit a method with the options of its command; those that say where and how to read and print are taken out."""
     from veilray.flows import keep_freed_memory
@@ -161,7 +209,7 @@ def _fit(kind: str, given: dict[str, Any]) -> int:
     images, out, layout, root, as_json = (given.pop(name) for name in ("images", "out", "layout", "root", "as_json"))
     given["name"] = given["name"] or out.name
     with open_images(images, layout, root) as collection, progress_bar("fitting the code") as on_code:
-        if "code" in given:
+        if kind != "dp-glow":
             given["on_code"] = on_code
         with training_bar() as on_progress:
             method = METHODS[kind].fit(collection, out, on_progress=on_progress, **given)

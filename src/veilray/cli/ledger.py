@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from veilray.cli import options
-from veilray.cli.output import OUT, print_json
+from veilray.cli.output import OUT, counted, print_json
 
 if TYPE_CHECKING:
     from veilray.ledger import Budget
@@ -40,10 +41,15 @@ def show(
     path: options.Ledger = None,
     as_json: options.AsJson = False,
 ) -> int:
-    """Show the budget and the releases of a ledger."""
+    """Show the budget and the releases of a ledger; makes none."""
     from veilray.ledger import Journal, default_ledger
     from veilray.privacy import decimal_text
 
+    if path is not None and not path.exists():
+        raise ValueError(f"--ledger must be a ledger that exists, got {path}: `veilray ledger init` makes one")
+    if path is None and not default_ledger().exists():
+        _print_none(default_ledger(), as_json)
+        return 0
     journal = Journal(path or default_ledger())
     rows = [
         {
@@ -62,16 +68,24 @@ def show(
     OUT.print(f"{journal.path}: {_words(journal.budget)}", highlight=False, soft_wrap=True)
     for row in journal.releases():
         claim = row.guarantee
-        images = claim.releases.images if claim.releases else 0
+        images = counted(claim.releases.images if claim.releases else 0, "image")
         worst = "unknown" if claim.patient_epsilon is None else decimal_text(claim.patient_epsilon)
         OUT.print(
-            f"{row.created:%Y-%m-%d} {row.identifier[:12]} {row.state.value}: {images:,} images, "
+            f"{row.created:%Y-%m-%d} {row.identifier[:12]} {row.state.value}: {images}, "
             f"epsilon {decimal_text(claim.total_image_epsilon)} each, worst patient {worst}",
             highlight=False,
             soft_wrap=True,
         )
-    OUT.print(f"{journal.patients():,} patients were ever charged", highlight=False)
+    OUT.print(f"patients ever charged: {journal.patients():,}", highlight=False)
     return 0
+
+
+def _print_none(path: Path, as_json: bool) -> None:
+    """Of a house that has released nothing yet."""
+    if as_json:
+        print_json({"ledger": str(path), "budget": None, "releases": []})
+    else:
+        OUT.print(f"{path}: nothing was released yet; {_words(None)}", highlight=False, soft_wrap=True)
 
 
 def _words(budget: Budget | None) -> str:

@@ -20,13 +20,18 @@ if TYPE_CHECKING:
     from veilray.flows import Progress as TrainingProgress
     from veilray.images import Quarantined
 
-__all__ = ["OUT", "STATUS", "print_card", "print_json", "print_quarantine", "progress_bar", "training_bar"]
+__all__ = ["OUT", "STATUS", "counted", "print_card", "print_json", "print_quarantine", "progress_bar", "training_bar"]
 
 _SHOWN = 20
 _EVERY_SECONDS = 10
 
 OUT = Console(markup=False)
 STATUS = Console(stderr=True, markup=False)
+
+
+def counted(number: int, noun: str) -> str:
+    """`1 image`, `2,549 images`."""
+    return f"{number:,} {noun}{'' if number == 1 else 's'}"
 
 
 def print_json(told: dict[str, Any]) -> None:

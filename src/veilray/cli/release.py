@@ -38,6 +38,9 @@ def release(
     condition_levels: Annotated[
         list[str] | None, typer.Option(help="NAME=A,B,...: the public levels of a randomised condition.")
     ] = None,
+    decode_under: Annotated[
+        list[str] | None, typer.Option(help="NAME=VALUE: draw every picture under this fact (a counterfactual).")
+    ] = None,
     layout: options.Layout = "folders",
     root: options.Root = None,
     keep_geometry: Annotated[
@@ -75,6 +78,7 @@ def release(
             label_epsilon=label_epsilon,
             condition_policy=parse_pairs(condition_policy or [], "--condition-policy"),
             condition_levels={name: tuple(text.split(",")) for name, text in levels.items()},
+            decode_under=parse_pairs(decode_under or [], "--decode-under"),
             layout=layout,
             root=root,
             keep_geometry=keep_geometry,

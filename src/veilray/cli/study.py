@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from veilray.cli import options
-from veilray.cli.output import OUT, STATUS, print_json, progress_bar
+from veilray.cli.output import OUT, STATUS, counted, print_json, progress_bar
 
 if TYPE_CHECKING:
     from veilray.evaluation.study import Outcome, Plan
@@ -47,7 +47,9 @@ def study(
             print_json(_plan_told(plan))
         else:
             OUT.print(_plan_text(plan), highlight=False, soft_wrap=True)
-        return 0
+            for told in plan.missing:
+                OUT.print(f"missing: {told}", style="bold red", highlight=False, soft_wrap=True)
+        return 1 if plan.missing else 0
     with progress_bar("cells") as advance:
         outcome = run_study(
             config,
@@ -66,7 +68,7 @@ def study(
 
 def _plan_text(plan: Plan) -> str:
     return (
-        f"{len(plan.done) + len(plan.left):,} cells, {len(plan.done):,} done, {len(plan.left):,} left: "
+        f"{counted(len(plan.done) + len(plan.left), 'cell')}, {len(plan.done):,} done, {len(plan.left):,} left: "
         f"{plan.left_hours:.2f} core-hours stated, about {plan.wall_hours:.2f} hours with {plan.jobs} at a time; "
         f"the whole study {plan.total_hours:.2f} core-hours"
     )
@@ -74,7 +76,7 @@ def _plan_text(plan: Plan) -> str:
 
 def _print(outcome: Outcome) -> None:
     OUT.print(
-        f"{outcome.finished:,} cells finished, {outcome.rows:,} rows appended to {outcome.plan.out}, "
+        f"{counted(outcome.finished, 'cell')} finished, {counted(outcome.rows, 'row')} appended to {outcome.plan.out}, "
         f"{outcome.core_seconds / 3600:.2f} core-hours spent",
         highlight=False,
         soft_wrap=True,
@@ -83,14 +85,15 @@ def _print(outcome: Outcome) -> None:
         OUT.print(f"failed: {failure.cell}: {failure.error}", style="bold red", highlight=False, soft_wrap=True)
     if outcome.failures:
         OUT.print(
-            f"{len(outcome.failures):,} cells failed; {outcome.failures_file} tells how, --resume tries them again",
+            f"{counted(len(outcome.failures), 'cell')} failed; {outcome.failures_file} tells how, "
+            "--resume tries them again",
             style="bold red",
             highlight=False,
             soft_wrap=True,
         )
     if outcome.unstarted:
         OUT.print(
-            f"{outcome.unstarted:,} cells were not started: the study's core-hours are spent",
+            f"not started: {counted(outcome.unstarted, 'cell')}; the study's core-hours are spent",
             style="bold red",
             highlight=False,
             soft_wrap=True,
@@ -107,6 +110,7 @@ def _plan_told(plan: Plan) -> dict[str, Any]:
         "core_hours_total": round(plan.total_hours, 4),
         "wall_hours": round(plan.wall_hours, 4),
         "jobs": plan.jobs,
+        "missing": list(plan.missing),
     }
 
 

@@ -12,13 +12,13 @@ References:
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 import torch
 from torch import Tensor
 from torch.func import jvp, vjp, vmap
 
-from veilray.flows import Glow
+from veilray.flows import Condition, ConditionalGlow, Glow
 
 __all__ = ["decoder_gram", "gram_diagonal"]
 
@@ -34,10 +34,11 @@ _FLOOR = 1e-6
 
 @torch.no_grad()
 def decoder_gram(
-    flow: Glow,
+    flow: Glow | ConditionalGlow,
     latents: Tensor,
     columns: int,
     *,
+    condition: Condition | None = None,
     iterations: int = 2,
     of: Callable[[Tensor], Tensor] | None = None,
     seed: int = 0,
@@ -49,6 +50,7 @@ def decoder_gram(
         flow: the flow whose inverse is the decoder.
         latents: `(n, d)`, over which the Gram matrix is averaged; of public images.
         columns: k, eigenpairs wanted.
+        condition: of the latents, one row each; for a conditional flow, and only there.
         iterations: products of the Gram matrix with a block of vectors, 1 or more; the last one is used twice, for
             the eigenvectors and the eigenvalues.
         of: a differentiable map of continuous pictures `(n, c, h, w)`, in -1/2 to 1/2, to the features whose change
@@ -60,23 +62,22 @@ def decoder_gram(
         The eigenvalues `(k,)`, largest first, and the eigenvectors `(d, k)`, orthonormal; both float64.
 
     Raises:
-        ValueError: when `columns` or `iterations` is out of range, there is no latent, or the Gram matrix is zero or
-            not finite.
+        ValueError: when `columns` or `iterations` is out of range, there is no latent, the condition does not go with
+            the flow, or the Gram matrix is zero or not finite.
     """
     dimension = _checked(flow, latents)
     if not 1 <= columns <= dimension:
         raise ValueError(f"columns must be between 1 and {dimension}, got {columns}")
     if iterations < 1:
         raise ValueError(f"iterations must be 1 or more, got {iterations}")
-    render = _renderer(flow, of)
-    batches = torch.split(latents.to(flow.device, flow.dtype), _ROWS)
+    batches = list(_batches(flow, latents, condition, of))
     width = min(columns + _OVERSAMPLING, dimension)
     product = torch.randn(dimension, width, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
     block = product
     for iteration in range(iterations):
         block, _ = torch.linalg.qr(product)
         product = torch.zeros_like(block)
-        for index, batch in enumerate(batches):
+        for index, (render, batch) in enumerate(batches):
             product += _gram_times(render, batch, block) / len(latents)
             if on_step:
                 on_step(iteration * len(batches) + index + 1, iterations * len(batches))
@@ -86,9 +87,10 @@ def decoder_gram(
 
 @torch.no_grad()
 def gram_diagonal(
-    flow: Glow,
+    flow: Glow | ConditionalGlow,
     latents: Tensor,
     *,
+    condition: Condition | None = None,
     probes: int = 8,
     of: Callable[[Tensor], Tensor] | None = None,
     seed: int = 0,
@@ -99,7 +101,7 @@ def gram_diagonal(
     A probe is a row w of random signs: each element of (J^T w)^2 has the mean sum_i J_ij^2, which is the diagonal.
 
     Args:
-        flow, latents, of, seed: see `decoder_gram`.
+        flow, latents, condition, of, seed: see `decoder_gram`.
         probes: probes a latent.
         on_step: called with batches of latents done, and their number in all.
 
@@ -109,11 +111,10 @@ def gram_diagonal(
     dimension = _checked(flow, latents)
     if probes < 1:
         raise ValueError(f"probes must be 1 or more, got {probes}")
-    render = _renderer(flow, of)
     generator = torch.Generator().manual_seed(seed)
-    batches = torch.split(latents.to(flow.device, flow.dtype), _ROWS)
+    batches = list(_batches(flow, latents, condition, of))
     total = torch.zeros(dimension, dtype=torch.float64)
-    for index, batch in enumerate(batches):
+    for index, (render, batch) in enumerate(batches):
         shown, pull = vjp(render, batch)[:2]
         signs = torch.randint(0, 2, (probes, *shown.shape), generator=generator).to(shown) * 2 - 1
         for sign in signs:
@@ -125,17 +126,40 @@ def gram_diagonal(
     return diagonal
 
 
-def _checked(flow: Glow, latents: Tensor) -> int:
+def _checked(flow: Glow | ConditionalGlow, latents: Tensor) -> int:
     dimension = flow.config.dimension
     if latents.ndim != 2 or latents.shape[1] != dimension or not len(latents):
         raise ValueError(f"latents must be (n, {dimension}) with n of 1 or more, got {tuple(latents.shape)}")
     return dimension
 
 
-def _renderer(flow: Glow, of: Callable[[Tensor], Tensor] | None) -> Callable[[Tensor], Tensor]:
-    if of is None:
+def _batches(
+    flow: Glow | ConditionalGlow,
+    latents: Tensor,
+    condition: Condition | None,
+    of: Callable[[Tensor], Tensor] | None,
+) -> Iterator[tuple[Callable[[Tensor], Tensor], Tensor]]:
+    """Some latents at a time, each with the map from them to what counts."""
+    if condition is not None and len(condition) != len(latents):
+        raise ValueError(f"condition must be one row a latent, {len(latents)}, got {len(condition)}")
+    for start in range(0, len(latents), _ROWS):
+        rows = slice(start, start + _ROWS)
+        decode = _decoder(flow, None if condition is None else condition[rows])
+        yield (decode if of is None else _composed(of, decode)), latents[rows].to(flow.device, flow.dtype)
+
+
+def _decoder(flow: Glow | ConditionalGlow, condition: Condition | None) -> Callable[[Tensor], Tensor]:
+    if isinstance(flow, Glow):
+        if condition is not None:
+            raise ValueError("condition must be none for a flow without conditions, got one")
         return flow.inverse
-    return lambda latents: of(flow.inverse(latents))
+    if condition is None:
+        raise ValueError("condition must be given for a conditional flow, got none")
+    return lambda latents: flow.inverse(latents, condition)
+
+
+def _composed(of: Callable[[Tensor], Tensor], decode: Callable[[Tensor], Tensor]) -> Callable[[Tensor], Tensor]:
+    return lambda latents: of(decode(latents))
 
 
 def _gram_times(render: Callable[[Tensor], Tensor], batch: Tensor, block: Tensor) -> Tensor:

@@ -21,7 +21,18 @@ from scipy.stats import t as student
 
 from veilray.evaluation.result import Estimate
 
-__all__ = ["LEVEL", "RESAMPLES", "Metric", "accuracy", "auc", "balanced_accuracy", "difference", "mean", "over_seeds"]
+__all__ = [
+    "LEVEL",
+    "RESAMPLES",
+    "Metric",
+    "accuracy",
+    "auc",
+    "balanced_accuracy",
+    "difference",
+    "mean",
+    "over_seeds",
+    "true_positive_rate",
+]
 
 RESAMPLES = 2000
 """EVALUATION.md, ground rules."""
@@ -146,6 +157,35 @@ def auc(
     return _estimate("auc", truth, score, groups, resamples, level, seed)
 
 
+def true_positive_rate(
+    truth: ArrayLike,
+    score: ArrayLike,
+    groups: ArrayLike | None = None,
+    *,
+    false_positive_rate: float = 0.01,
+    resamples: int = RESAMPLES,
+    level: float = LEVEL,
+    seed: int = 0,
+) -> Estimate:
+    """Share of ones above the lowest threshold that at most `false_positive_rate` of the zeros reach.
+
+    Each resample has a threshold of its own; equal scores are above it or below it together.
+
+    Raises:
+        ValueError: for a truth that does not hold both 0 and 1, and nothing else, or a rate outside (0, 1).
+
+    Example:
+        >>> true_positive_rate([0, 0, 1, 1], [0.1, 0.4, 0.4, 0.8], false_positive_rate=0.1).value
+        0.5
+    """
+    if not 0 < false_positive_rate < 1:
+        raise ValueError(f"false_positive_rate must be in (0, 1), got {false_positive_rate}")
+    true = _classes(truth)
+    patients = _Patients.from_groups(groups, len(true))
+    statistic = _true_positives(true, _vector(score, "score"), patients, false_positive_rate)
+    return patients.estimate(statistic, len(true), resamples, level, seed)
+
+
 def difference(
     metric: Metric,
     truth: ArrayLike,
@@ -231,6 +271,35 @@ def _balanced(truth: NDArray[Any], predicted: NDArray[Any], patients: _Patients)
 
 
 def _auc(truth: NDArray[Any], score: Floats, patients: _Patients) -> Statistic:
+    ranked = _ranked(truth, score, patients)
+
+    def statistic(weights: Floats) -> Floats:
+        positive, negative = ranked(weights)
+        below = np.cumsum(negative, axis=1) - negative / 2
+        pairs = positive.sum(axis=1) * negative.sum(axis=1)
+        wins = np.einsum("bn,bn->b", positive, below)
+        return np.asarray(np.divide(wins, pairs, out=np.full(len(pairs), np.nan), where=pairs > 0))
+
+    return statistic
+
+
+def _true_positives(truth: NDArray[Any], score: Floats, patients: _Patients, rate: float) -> Statistic:
+    ranked = _ranked(truth, -score, patients)
+
+    def statistic(weights: Floats) -> Floats:
+        positive, negative = (np.cumsum(side, axis=1) for side in ranked(weights))  # from the highest score down
+        allowed = negative <= rate * negative[:, -1:] * (1 + 1e-12)
+        found, all_of_them = (positive * allowed).max(axis=1), positive[:, -1]
+        found[negative[:, -1] == 0] = np.nan
+        return np.asarray(np.divide(found, all_of_them, out=np.full(len(found), np.nan), where=all_of_them > 0))
+
+    return statistic
+
+
+def _ranked(truth: NDArray[Any], score: Floats, patients: _Patients) -> Callable[[Floats], tuple[Floats, Floats]]:
+    """From weights to how many ones and how many zeros have each score, `(b, scores)` each, the lowest score first."""
+    if truth.shape != score.shape:
+        raise ValueError(f"answers must be one for each of {len(truth)} images, got shape {score.shape}")
     if set(np.unique(truth).tolist()) != {0, 1}:
         raise ValueError("truth must hold both 0 and 1, and nothing else")
     order = np.argsort(score, kind="stable")
@@ -238,18 +307,15 @@ def _auc(truth: NDArray[Any], score: Floats, patients: _Patients) -> Statistic:
     starts = np.flatnonzero(np.concatenate([[True], ranked[1:] != ranked[:-1]]))  # of runs of equal scores
     patient, own = patients.of[order], truth[order].astype(np.float64)
 
-    def statistic(weights: Floats) -> Floats:
+    def counts(weights: Floats) -> tuple[Floats, Floats]:
         each = weights[:, patient]
         positive = each * own
         negative = each - positive
         if len(starts) < len(ranked):
             positive, negative = (np.add.reduceat(side, starts, axis=1) for side in (positive, negative))
-        below = np.cumsum(negative, axis=1) - negative / 2
-        pairs = positive.sum(axis=1) * negative.sum(axis=1)
-        wins = np.einsum("bn,bn->b", positive, below)
-        return np.asarray(np.divide(wins, pairs, out=np.full(len(pairs), np.nan), where=pairs > 0))
+        return positive, negative
 
-    return statistic
+    return counts
 
 
 def _classes(truth: ArrayLike) -> NDArray[Any]:

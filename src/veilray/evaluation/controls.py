@@ -8,7 +8,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
 
 from veilray.evaluation.bootstrap import over_seeds
 from veilray.evaluation.result import Estimate
@@ -21,6 +24,7 @@ __all__ = [
     "Control",
     "beats",
     "best_null",
+    "chance",
     "conclusion",
     "normalised_utility",
 ]
@@ -92,6 +96,23 @@ def best_null(draws: Mapping[str, Sequence[float]], chance: float) -> Estimate:
             raise ValueError(f"draws of {name} must be {FEWEST_DRAWS} or more, got {len(scores)}")
         best = max(best, over_seeds(scores), key=lambda estimate: estimate.value)
     return best
+
+
+def chance(metric: Literal["auc", "accuracy"], labels: NDArray[Any]) -> float:
+    """The score of an answer that looks at nothing: .5 for `auc`, for `accuracy` the share of the commonest label.
+
+    Raises:
+        ValueError: for no labels, or another metric.
+
+    Example:
+        >>> chance("accuracy", np.array([0, 0, 0, 1])), chance("auc", np.array([0, 0, 0, 1]))
+        (0.75, 0.5)
+    """
+    if metric not in ("auc", "accuracy"):
+        raise ValueError(f"metric must be auc or accuracy, got {metric!r}")
+    if not len(labels):
+        raise ValueError("labels must be one or more, got none")
+    return 0.5 if metric == "auc" else float(np.unique(labels, return_counts=True)[1].max() / len(labels))
 
 
 def normalised_utility(released: float, null: float, raw: float) -> float | None:

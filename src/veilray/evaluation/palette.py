@@ -36,4 +36,5 @@ MECHANISM_STYLES: Mapping[str, Style] = {
     "selection": (BLUE, "P"),
     "laplace": (ORANGE, "s"),
     "gaussian": (SKY, "^"),
+    "blockwise": (PURPLE, "D"),
 }

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
-from typing import cast
+from dataclasses import asdict, dataclass, fields
+from typing import Literal
+
+from veilray.flows.layers import COUPLINGS, DOWNSAMPLINGS
 
 __all__ = ["GlowConfig"]
 
@@ -19,6 +21,13 @@ class GlowConfig:
         levels: number of resolutions, L.
         steps: steps of flow a level, K.
         width: hidden channels of the coupling nets.
+        coupling: "affine", or "gin": affine with log scales that sum to zero at each position, so that couplings
+            keep volume (Sorrenson, Rother and Koethe, 2020), and ActNorms and convolutions alone change it.
+        downsampling: the order of the channels that a 2 x 2 block of pixels becomes. "checkerboard", the order of
+            i-RevNet (Jacobsen et al., 2018): the four sub-images of the checkerboard one after the other.
+            "reshape": the four pixels of a channel side by side, the order that CADP's public code (Toelle et al.,
+            2022) gets from FrEIA 0.2. The two differ where there is more than one channel; the random rotation
+            that follows mixes all of them in either order, so expect little of the choice.
 
     Raises:
         ValueError: when a value is outside its range.
@@ -30,6 +39,8 @@ class GlowConfig:
     levels: int = 3
     steps: int = 8
     width: int = 128
+    coupling: Literal["affine", "gin"] = "affine"
+    downsampling: Literal["checkerboard", "reshape"] = "checkerboard"
 
     def __post_init__(self) -> None:
         for name, lowest in (("channels", 1), ("levels", 1), ("steps", 1), ("width", 1), ("size", 2)):
@@ -38,6 +49,9 @@ class GlowConfig:
                 raise ValueError(f"{name} must be a whole number of {lowest} or more, got {value!r}")
         if isinstance(self.bits, bool) or not isinstance(self.bits, int) or not 1 <= self.bits <= 16:
             raise ValueError(f"bits must be a whole number from 1 to 16, got {self.bits!r}")
+        for name, known in (("coupling", tuple(COUPLINGS)), ("downsampling", tuple(DOWNSAMPLINGS))):
+            if getattr(self, name) not in known:
+                raise ValueError(f"{name} must be {' or '.join(known)}, got {getattr(self, name)!r}")
         if self.size % 2**self.levels:
             fitting = (self.size & -self.size).bit_length() - 1
             cure = f"use --levels {fitting}" if fitting else "use --size with an even number"
@@ -62,6 +76,10 @@ class GlowConfig:
         last = self.size // 2**self.levels
         return (*shapes, (self.channels * 2 ** (self.levels + 1), last, last))
 
-    def to_dict(self) -> dict[str, int]:
-        """Return the six numbers, for JSON."""
-        return cast("dict[str, int]", asdict(self))
+    def to_dict(self) -> dict[str, int | str]:
+        """Return the six numbers, for JSON, and the coupling and the down-sampling where they are not the default.
+
+        A flow without options is described as it was before there were any: equal weights make equal files.
+        """
+        usual = {field.name: field.default for field in fields(self) if field.name in ("coupling", "downsampling")}
+        return {name: value for name, value in asdict(self).items() if name not in usual or value != usual[name]}

@@ -14,7 +14,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from veilray.flows.layers.actnorm import ActNorm
-from veilray.flows.layers.coupling import INPUT_BOUND, Given
+from veilray.flows.layers.coupling import INPUT_BOUND, AffineCoupling, Given
 from veilray.flows.layers.step import Step
 
 __all__ = ["FoldCache", "Folded", "decode_step", "encode_step", "fold"]
@@ -75,7 +75,7 @@ def fold(step: Step, *, inverse: bool = False) -> Folded:
     return folded._replace(unmix=unmix.to(dtype)[:, :, None, None], unmix_bias=unmix_bias.to(dtype))
 
 
-def _shift_and_scale(f: Folded, kept: Tensor, given: Given | None) -> tuple[Tensor, Tensor]:
+def _shift_and_scale(f: Folded, kept: Tensor, coupling: AffineCoupling, given: Given | None) -> tuple[Tensor, Tensor]:
     # ReLU in place: what it overwrites is needed by nobody else, and a second copy costs a tenth. Neither the
     # convolution nor the film keeps its output for the backward pass, so derivatives of any order are right.
     inputs = kept.clamp(-INPUT_BOUND, INPUT_BOUND)
@@ -87,27 +87,30 @@ def _shift_and_scale(f: Folded, kept: Tensor, given: Given | None) -> tuple[Tens
         hidden = given.first(F.conv2d(inputs, f.first, f.first_bias, padding=1)).relu_()
         hidden = given.second(F.conv2d(hidden, f.second, f.second_bias)).relu_()
     shift, raw = F.conv2d(hidden, f.last, f.last_bias, padding=1).chunk(2, dim=1)
-    return shift, torch.sigmoid(raw - 0.1) + 0.6
+    return shift, coupling.scale(raw)
 
 
 def encode_step(
-    f: Folded, x: Tensor, kept: int, given: Given | None = None, *, ladj: bool
+    f: Folded, x: Tensor, coupling: AffineCoupling, given: Given | None = None, *, ladj: bool
 ) -> tuple[Tensor, Tensor | None]:
-    """Return y = f(x) under what is given, and the log-determinant `(n,)` when asked for."""
+    """Return y = f(x) under what is given, and the log-determinant `(n,)` when asked for.
+
+    The matrices are those of `f`; the coupling says where to split, and what its net's output means.
+    """
     mixed = F.conv2d(x, f.mix, f.mix_bias)
-    a, b = mixed[:, :kept], mixed[:, kept:]
-    shift, scale = _shift_and_scale(f, a, given)
+    a, b = mixed[:, : coupling.kept], mixed[:, coupling.kept :]
+    shift, scale = _shift_and_scale(f, a, coupling, given)
     y = torch.cat((a, torch.addcmul(shift, b, scale)), dim=1)
     if not ladj:
         return y, None
-    return y, scale.log().sum(dim=(1, 2, 3)) + f.log_volume * (x.shape[2] * x.shape[3])
+    return y, coupling.log_volume(scale) + f.log_volume * (x.shape[2] * x.shape[3])
 
 
-def decode_step(f: Folded, y: Tensor, kept: int, given: Given | None = None) -> Tensor:
+def decode_step(f: Folded, y: Tensor, coupling: AffineCoupling, given: Given | None = None) -> Tensor:
     """Return the x with f(x) = y under what is given; `f` must hold the inverse."""
     assert f.unmix is not None
-    a, b = y[:, :kept], y[:, kept:]
-    shift, scale = _shift_and_scale(f, a, given)
+    a, b = y[:, : coupling.kept], y[:, coupling.kept :]
+    shift, scale = _shift_and_scale(f, a, coupling, given)
     return F.conv2d(torch.cat((a, (b - shift) / scale), dim=1), f.unmix, f.unmix_bias)
 
 

@@ -20,7 +20,7 @@ from veilray.flows.condition import Condition
 from veilray.flows.config import GlowConfig
 from veilray.flows.engine import FoldCache, Folded, decode_step, encode_step, fold
 from veilray.flows.latent import Latent
-from veilray.flows.layers import Given, Squeeze, Step, join, leave
+from veilray.flows.layers import COUPLINGS, DOWNSAMPLINGS, Given, Step, join, leave
 from veilray.flows.quantisation import as_tensor, bin_centres, dequantise, integer_dtype, to_integers
 
 __all__ = ["MultiScale"]
@@ -47,10 +47,12 @@ class MultiScale(nn.Module):
     def __init__(self, config: GlowConfig, generator: torch.Generator, maps: int = 0) -> None:
         super().__init__()
         self.config = config
-        self.squeeze = Squeeze()
+        self.squeeze = DOWNSAMPLINGS[config.downsampling]()
+        coupling = COUPLINGS[config.coupling]
         self.levels = nn.ModuleList(
             nn.ModuleList(
-                Step(config.channels * 2 ** (level + 2), config.width, generator, maps) for _ in range(config.steps)
+                Step(config.channels * 2 ** (level + 2), config.width, generator, maps, coupling)
+                for _ in range(config.steps)
             )
             for level in range(config.levels)
         )
@@ -91,7 +93,7 @@ class MultiScale(nn.Module):
         for index, (level, steps, told) in enumerate(levels):
             x = self.squeeze(x)
             for matrices, step, given in zip(level, steps, told, strict=True):
-                x, change = encode_step(matrices, x, step.coupling.kept, given, ladj=ladj)
+                x, change = encode_step(matrices, x, step.coupling, given, ladj=ladj)
                 if change is not None:
                     total = total + change
             if index < self.config.levels - 1:
@@ -112,7 +114,7 @@ class MultiScale(nn.Module):
             # Channels last in memory, by a way that torch.func.vmap can follow.
             x = x.permute(0, 2, 3, 1).contiguous().permute(0, 3, 1, 2)
             for matrices, step, given in zip(reversed(level), reversed(steps), reversed(told), strict=True):
-                x = decode_step(matrices, x, step.coupling.kept, given)
+                x = decode_step(matrices, x, step.coupling, given)
             x = self.squeeze.inverse(x)
         return x
 

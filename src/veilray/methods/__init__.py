@@ -1,6 +1,7 @@
 """The systems that a user names, each joining an encoder with a mechanism, and the pipeline they share."""
 
 from veilray.methods.base import METHODS, Method, ModelCard, Release, ReleaseContext, load_method, read_card
+from veilray.methods.cadp import CADP
 from veilray.methods.conditions import ConditionRule, condition_rules, draw_conditions
 from veilray.methods.directional import DirectionalRelease
 from veilray.methods.dp_glow import DPGlow
@@ -10,6 +11,7 @@ from veilray.methods.record import Record, find_record
 from veilray.methods.selection import SelectionRelease
 
 __all__ = [
+    "CADP",
     "METHODS",
     "ConditionRule",
     "DPGlow",

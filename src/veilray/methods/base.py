@@ -15,6 +15,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from veilray.codes import KeptCode
 from veilray.images import Collection, Geometry
+from veilray.methods.declared import Declared, Facts
 from veilray.privacy import (
     MECHANISMS,
     Claim,
@@ -135,6 +136,11 @@ class Method(ABC):
         """Latent rows `(n, d)` to integer images `(n, c, h, w)`; finite for every row."""
 
     @property
+    def conditions(self) -> Declared | None:
+        """The conditions that encoder and decoder are told; None for a method that is told none."""
+        return None
+
+    @property
     def kept_code(self) -> KeptCode | None:
         """The public code whose released rows leave with the pictures; None where pictures are all that leaves."""
         return None
@@ -145,6 +151,24 @@ class Method(ABC):
         Whatever was not kept is drawn from the prior, with `entropy`.
         """
         return self.decode(mechanism.to_prior(drawn))
+
+    def encode_given(self, images: NDArray[Any], known: Facts) -> NDArray[np.float64]:
+        """As `encode`, with what is known of each image: its public facts, and the true ones of those randomised.
+
+        A method whose encoder is told nothing leaves them aside.
+        """
+        del known
+        return self.encode(images)
+
+    def render_given(
+        self, drawn: NDArray[np.float64], mechanism: Mechanism, entropy: Entropy, told: Facts
+    ) -> NDArray[Any]:
+        """As `render`, with what is released of each image's facts: never more.
+
+        A method whose decoder is told nothing leaves them aside.
+        """
+        del told
+        return self.render(drawn, mechanism, entropy)
 
     @abstractmethod
     def prior(self, count: int, entropy: Entropy) -> NDArray[np.float64]:
@@ -159,25 +183,35 @@ class Method(ABC):
         """
         given = {name: value for name, value in options.items() if value is not None}
         kind = MECHANISMS[mechanism or self.default_mechanism]
-        if "candidates" in given and not kind.wants_candidates:
+        needed = kind.needs_candidates(given)
+        if "candidates" in given and not needed:
             raise ValueError(f"candidates must go with mechanism selection, got them with {kind.name}")
-        if kind.wants_candidates:
+        if needed:
             count = given.pop("candidates", _CANDIDATES)
             if count < 2:
                 raise ValueError(f"candidates must be 2 or more, got {count}")
             given["candidates"] = self.prior(count, SeededEntropy(f"public candidates of {self.card.weights_sha256}"))
         return kind.calibrate(claim, self.dimension, **given)
 
-    def release(self, images: NDArray[Any], context: ReleaseContext) -> Release:
+    def release(
+        self, images: NDArray[Any], context: ReleaseContext, known: Facts | None = None, told: Facts | None = None
+    ) -> Release:
         """Encode, bound, randomise and decode a batch of images `(n, c, h, w)`.
 
         The claim belongs to the randomise step; decoding is post-processing. An image that cannot be encoded
         (no finite latent) is released like any other: see `Mechanism.bound`.
+
+        Args:
+            known: what the encoder is told of each image; it is a part of the record, so the claim covers it.
+            told: what the decoder is told: what leaves of the conditions, or what was fixed beforehand, nothing else.
         """
+        nothing: Facts = [{}] * len(images)
         systemic = isinstance(context.entropy, SystemEntropy)
-        drawn = context.mechanism.release(self.encode(images), context.entropy)
+        drawn = context.mechanism.release(
+            self.encode_given(images, nothing if known is None else known), context.entropy
+        )
         return Release(
-            pixels=self.render(drawn, context.mechanism, context.entropy),
+            pixels=self.render_given(drawn, context.mechanism, context.entropy, nothing if told is None else told),
             guarantee=context.mechanism.guarantee(self.dimension) if systemic else None,
             provenance={
                 "method": self.name,

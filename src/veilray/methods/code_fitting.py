@@ -7,7 +7,7 @@ in the latent is read off a flow that was trained before it. Either way k may be
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -41,7 +41,7 @@ from veilray.flows import (
     train,
 )
 from veilray.flows.durable import read_json, write_json
-from veilray.methods.fitting import PublicImages, ema_decay
+from veilray.methods.fitting import PublicImages, fitted_to
 from veilray.methods.rehearsal import Rehearsal
 from veilray.privacy import Claim
 from veilray.privacy.mechanisms.directional import Directional
@@ -172,8 +172,7 @@ class CodeFit:
             raise ValueError(f"IMAGES must hold {_FEWEST_IMAGES} or more beside those held out, got {count}")
         if plan.keep is not None and plan.keep >= count:
             raise ValueError(f"keep must be below the number of training images, {count}, got {plan.keep}")
-        steps = schedule.epochs * count // schedule.batch_size
-        self.schedule = replace(schedule, batch_size=min(schedule.batch_size, count), ema_decay=ema_decay(steps))
+        self.schedule = fitted_to(schedule, count)
         self.plan, self.config, self.images, self.folder = plan, config, images, folder
         self.resume, self.on_progress, self.on_code = resume, on_progress, on_code
         self.classes = plan.classes_among(images)

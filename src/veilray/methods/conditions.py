@@ -1,8 +1,11 @@
 """What leaves with the picture: every condition (label, view, manifest column) under a stated policy.
 
-public: released as it is, not covered. randomised: drawn once, with its own epsilon and its own randomness,
-over a **public** list of levels; decoder, folder and manifest see only the draw. withheld: not released.
-A condition that nobody names is withheld.
+public: released as it is, not covered. randomised: drawn once, with its own epsilon and its own randomness; decoder,
+folder and manifest see only the draw. withheld: not released. A condition that nobody names is withheld.
+
+A condition is a category or a number. A category is drawn over a **public** list of levels, by k-ary randomised
+response. A number has **public** bounds and is drawn within them, by grid Laplace noise: `privacy.bounded_number` has
+the proof. Rounding the drawn number to four figures of its range is post-processing and costs nothing.
 """
 
 from __future__ import annotations
@@ -11,47 +14,60 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
+from typing import TypeAlias
 
 import numpy as np
 
 from veilray.images import ImageRef
 from veilray.privacy import ConditionPolicy, Entropy, exact
+from veilray.privacy.bounded_number import check_bounds, number_noise, release_numbers
 from veilray.privacy.mechanisms.randomised_response import respond
 
 __all__ = ["ConditionRule", "condition_rules", "draw_conditions"]
 
+Bounds: TypeAlias = tuple[Fraction, Fraction]
+"""The least and the largest value that a number may have: public, never read from the images."""
+
 _SAFE_LEVEL = re.compile(r"[A-Za-z0-9][A-Za-z0-9 ._+-]{0,63}")
+_NUMBER = re.compile(r"[+-]?[0-9]{1,24}([.][0-9]{0,24})?([eE][+-]?[0-9]{1,2})?")
 
 
 @dataclass(frozen=True)
 class ConditionRule:
-    """One condition and how it leaves. `levels` is the public list it is drawn over, for `randomised`."""
+    """One condition and how it leaves. `levels` is the public list that a `randomised` category is drawn over; `bounds`
+    are the public bounds of a number, which has no levels."""
 
     name: str
     policy: ConditionPolicy
     levels: tuple[str, ...] = ()
+    bounds: Bounds | None = None
 
 
 def condition_rules(
-    policies: Mapping[str, str], levels_of: Mapping[str, Sequence[str]], refs: Sequence[ImageRef]
+    policies: Mapping[str, str],
+    levels_of: Mapping[str, Sequence[str]],
+    refs: Sequence[ImageRef],
+    bounds_of: Mapping[str, Bounds] | None = None,
 ) -> tuple[ConditionRule, ...]:
     """Read the policies a user gave and check them against the collection, before anything is drawn.
 
     Args:
         policies: condition name to `public`, `withheld` or `randomised:EPSILON`; `label` is a condition.
         levels_of: public levels of each condition (from the model card or the user), for `randomised`.
-        refs: the images to be released; only the names of their conditions and levels are looked at.
+        refs: the images to be released; only the names and values of their conditions are looked at.
+        bounds_of: public bounds, exact; a condition with bounds is a number, whatever levels it has.
 
     Raises:
-        ValueError: for an unknown policy or condition, levels that are not given, a value outside them, or a
-            level that cannot be a folder name.
+        ValueError: for an unknown policy or condition, levels that are not given, a value outside them, a level that
+            cannot be a folder name, bounds that are not low < high, a value that is no number, or a public number
+            outside its bounds. No message repeats a value.
     """
     known = {"label"} | {name for ref in refs for name in ref.conditions}
     rules = []
     for name, text in sorted({"label": "withheld", **policies}.items()):
         if name not in known:
             raise ValueError(f"condition must be one of {', '.join(sorted(known))}, got {name!r}")
-        rules.append(_rule(name, text, tuple(levels_of.get(name, ()))))
+        rules.append(_rule(name, text, tuple(levels_of.get(name, ())), (bounds_of or {}).get(name)))
     for rule in rules:
         _check_values(rule, refs)
     return tuple(rules)
@@ -65,11 +81,7 @@ def draw_conditions(refs: Sequence[ImageRef], rules: Sequence[ConditionRule], en
         if rule.policy.policy == "withheld":
             continue
         if rule.policy.policy == "randomised":
-            position = {level: index for index, level in enumerate(rule.levels)}
-            truth = np.array([position[value] for value in values], dtype=np.int64)
-            assert rule.policy.epsilon is not None  # a randomised policy always has one
-            drawn = respond(truth, len(rule.levels), rule.policy.epsilon, entropy)
-            values = [rule.levels[index] for index in drawn]
+            values = _drawn(rule, values, entropy)
         for row, value in zip(released, values, strict=True):
             row[rule.name] = value
     return released
@@ -81,14 +93,41 @@ def value_of(ref: ImageRef, name: str) -> str:
     return "" if value is None else value
 
 
-def _rule(name: str, text: str, levels: tuple[str, ...]) -> ConditionRule:
+def _drawn(rule: ConditionRule, values: Sequence[str], entropy: Entropy) -> list[str]:
+    """One draw for each true value."""
+    assert rule.policy.epsilon is not None  # a randomised policy always has one
+    if rule.bounds is not None:
+        numbers = np.array([float(_number(value, rule.name)) for value in values], dtype=np.float64)
+        return [str(text) for text in release_numbers(numbers, *rule.bounds, rule.policy.epsilon, entropy)]
+    position = {level: index for index, level in enumerate(rule.levels)}
+    truth = np.array([position[value] for value in values], dtype=np.int64)
+    return [rule.levels[index] for index in respond(truth, len(rule.levels), rule.policy.epsilon, entropy)]
+
+
+def _rule(name: str, text: str, levels: tuple[str, ...], bounds: Bounds | None) -> ConditionRule:
     word, _, epsilon = text.partition(":")
+    if bounds is not None:
+        check_bounds(*bounds, f"bounds of {name}")
     if word in ("public", "withheld") and not epsilon:
-        return ConditionRule(name, ConditionPolicy(policy=word))  # type: ignore[arg-type]
+        policy = ConditionPolicy(policy=word)  # type: ignore[arg-type]
+        return ConditionRule(name, policy, bounds=bounds if word == "public" else None)
     if word != "randomised":
         raise ValueError(f"policy of {name} must be public, randomised:EPSILON or withheld, got {text!r}")
     if not epsilon:
         raise ValueError(f"policy of {name} must hold its epsilon, such as randomised:1, got {text!r}")
+    if bounds is None:
+        _check_levels(name, levels)
+    budget: Fraction = exact(epsilon, f"epsilon of {name}")
+    if not budget:
+        raise ValueError(f"epsilon of {name} must be above 0, got {epsilon}: use withheld instead")
+    if bounds is None:
+        return ConditionRule(name, ConditionPolicy(policy="randomised", epsilon=budget, levels=len(levels)), levels)
+    number_noise(budget)  # refuses what it cannot keep now, before anything is drawn
+    drawn_within = ConditionPolicy(policy="randomised", epsilon=budget, low=bounds[0], high=bounds[1])
+    return ConditionRule(name, drawn_within, bounds=bounds)
+
+
+def _check_levels(name: str, levels: tuple[str, ...]) -> None:
     if len(levels) < 2:
         raise ValueError(
             f"levels of {name} must be a public list of two or more, got {list(levels)}: give them with "
@@ -99,11 +138,6 @@ def _rule(name: str, text: str, levels: tuple[str, ...]) -> ConditionRule:
     for level in levels:
         if not _SAFE_LEVEL.fullmatch(level):
             raise ValueError(f"levels of {name} must be letters, digits, space or ._+-, got {level!r}")
-    budget: Fraction = exact(epsilon, f"epsilon of {name}")
-    if not budget:
-        raise ValueError(f"epsilon of {name} must be above 0, got {epsilon}: use withheld instead")
-    policy = ConditionPolicy(policy="randomised", epsilon=budget, levels=len(levels))
-    return ConditionRule(name, policy, levels)
 
 
 def _check_values(rule: ConditionRule, refs: Sequence[ImageRef]) -> None:
@@ -112,7 +146,20 @@ def _check_values(rule: ConditionRule, refs: Sequence[ImageRef]) -> None:
     for value in sorted({value_of(ref, rule.name) for ref in refs}):
         if not value:
             raise ValueError(f"{rule.name} must be known for every image under policy {rule.policy.policy}, got none")
+        if rule.bounds is not None:
+            number, (low, high) = _number(value, rule.name), rule.bounds
+            # A randomised number outside counts as the bound. A public one leaves as it is, so it must be what is said.
+            if rule.policy.policy == "public" and not low <= number <= high:
+                raise ValueError(f"{rule.name} must be within its public bounds {low} to {high}, got another")
+            continue
         if rule.levels and value not in rule.levels:
             raise ValueError(f"{rule.name} must be one of the public levels {', '.join(rule.levels)}, got another")
         if not _SAFE_LEVEL.fullmatch(value):
             raise ValueError(f"{rule.name} must be letters, digits, space or ._+- to be released, got other characters")
+
+
+def _number(value: str, name: str) -> Fraction:
+    """The value as a number. Raises ValueError for other text; the message does not repeat it."""
+    if not _NUMBER.fullmatch(value):
+        raise ValueError(f"{name} must be a number such as 61 or 0.5, got other text: withhold it, or mend the table")
+    return Fraction(value)

@@ -22,12 +22,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from veilray.codes import ContentCode, KeptCode, LatentCode, load_code, save_code
-from veilray.flows import ConditionalGlow, GlowConfig, Progress, TrainingConfig, load_card, load_flow, save_flow
+from veilray.flows import ConditionalGlow, GlowConfig, Progress, load_card, load_flow, save_flow
 from veilray.images import RULE, Collection, Geometry
 from veilray.methods.base import METHODS, Method, ModelCard, read_card
 from veilray.methods.code_fitting import CodeFit, CodePlan, CodeProgress
 from veilray.methods.domain import Domain, complexity
-from veilray.methods.fitting import public_images, training_statement
+from veilray.methods.fitting import public_images, training_schedule, training_statement
 from veilray.methods.rehearsal import EPSILONS, alignment
 from veilray.methods.rendering import ContentRenderer, LatentRenderer, Renderer
 from veilray.privacy import Claim, Entropy, Mechanism, ModelTraining, SeededEntropy
@@ -105,7 +105,7 @@ class KeptCodeMethod(Method):
         config = GlowConfig(size=size, channels=channels, bits=bits, levels=levels, steps=steps, width=width)
         training = training_statement(training_data, statement)
         plan = CodePlan(code, content, keep, Claim.of(for_epsilon), classes, code_epochs, config.dimension)
-        schedule = TrainingConfig(
+        schedule = training_schedule(
             epochs=epochs, batch_size=batch_size, learning_rate=learning_rate, seed=seed, max_minutes=max_minutes
         )
         with public_images(collection, Geometry(size, channels, bits), folder, resume=resume) as images:
@@ -193,7 +193,7 @@ class KeptCodeMethod(Method):
 
     def render(self, drawn: NDArray[np.float64], mechanism: Mechanism, entropy: Entropy) -> NDArray[Any]:
         rows = mechanism.to_prior(drawn)
-        if mechanism.wants_candidates:  # it releases codes, every other mechanism rows of deviation 1
+        if mechanism.candidates is not None:  # it releases codes, every other mechanism rows of deviation 1
             rows = rows / self._scale
         return self.renderer(rows, self.alignment(mechanism), entropy)
 

@@ -33,7 +33,7 @@ from veilray.flows import (
 from veilray.images import RULE, Collection, Geometry
 from veilray.methods.base import METHODS, Method, ModelCard, read_card
 from veilray.methods.domain import Domain, complexity
-from veilray.methods.fitting import ema_decay, public_images, training_statement
+from veilray.methods.fitting import fitted_to, public_images, training_schedule, training_statement
 from veilray.privacy import Entropy, ModelTraining
 from veilray.privacy.samplers.normal import normals
 
@@ -87,25 +87,21 @@ class DPGlow(Method):
         """Train on nine tenths of the patients, hold one tenth out for validation, write the MODEL folder.
 
         Raises:
-            ValueError: for a shape that does not fit, fewer than 10 images, an unknown kind of training data,
-                or a folder that already holds a model.
+            ValueError: for a shape that does not fit, fewer than 10 images, an unknown kind of training data, epochs,
+                batch size or learning rate that cannot train, or a folder that already holds a model.
         """
         config = GlowConfig(size=size, channels=channels, bits=bits, levels=levels, steps=steps, width=width)
         training = training_statement(training_data, statement)
+        schedule = training_schedule(
+            epochs=epochs, batch_size=batch_size, learning_rate=learning_rate, seed=seed, max_minutes=max_minutes
+        )
         with public_images(collection, Geometry(size, channels, bits), folder, resume=resume) as images:
             count = len(images.training)
             flow, domain, result = _trained(
                 Glow(config, seed=seed),
                 images.training,
                 images.validation,
-                TrainingConfig(
-                    epochs=epochs,
-                    batch_size=min(batch_size, count),
-                    learning_rate=learning_rate,
-                    ema_decay=ema_decay(epochs * count // batch_size),
-                    seed=seed,
-                    max_minutes=max_minutes,
-                ),
+                fitted_to(schedule, count),
                 folder,
                 resume,
                 on_progress,

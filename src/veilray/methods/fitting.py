@@ -7,32 +7,45 @@ import shutil
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 from numpy.typing import NDArray
 
+from veilray.flows import TrainingConfig
 from veilray.images import Collection, Geometry, hash_fraction
+from veilray.methods.declared import facts_of
 from veilray.privacy import ModelTraining
 
-__all__ = ["PublicImages", "ema_decay", "public_images", "public_levels", "training_statement"]
+__all__ = [
+    "PublicImages",
+    "ema_decay",
+    "fitted_to",
+    "public_images",
+    "public_levels",
+    "training_schedule",
+    "training_statement",
+]
 
 _VALIDATION_SHARE = 0.1
 _BEGUN = ("checkpoint", "code.json")
 """What an interrupted fit leaves behind to continue from."""
 _SCRATCH = ".training-"
+_LARGEST_RATE = 1.0
 _TRAINING_DATA = ("public", "other patients", "not covered")
 
 
 @dataclass(frozen=True)
 class PublicImages:
-    """Images `(n, c, h, w)` to train on and to validate with, of different patients."""
+    """Images `(n, c, h, w)` to train on and to validate with, of different patients, and what is known of each."""
 
     training: NDArray[Any]
     validation: NDArray[Any]
     patients: int | None
     levels_of: dict[str, tuple[str, ...]]
+    training_facts: list[dict[str, str]] = field(default_factory=list)
+    validation_facts: list[dict[str, str]] = field(default_factory=list)
 
 
 @contextmanager
@@ -60,7 +73,9 @@ def public_images(collection: Collection, geometry: Geometry, folder: Path, *, r
         if os.name == "posix":  # elsewhere a mapped file cannot be removed
             shutil.rmtree(scratch)
         patients = None if collection.unidentified else len(kept.patients())
-        yield PublicImages(training, validation, patients, public_levels(collection))
+        yield PublicImages(
+            training, validation, patients, public_levels(collection), facts_of(kept.refs), facts_of(held_out.refs)
+        )
     finally:
         shutil.rmtree(scratch, ignore_errors=True)
         if not found and folder.is_dir() and not any(folder.iterdir()):
@@ -72,6 +87,23 @@ def training_statement(training_data: str, statement: str) -> ModelTraining:
     if training_data not in _TRAINING_DATA:
         raise ValueError(f"training data must be one of {', '.join(_TRAINING_DATA)}, got {training_data!r}")
     return ModelTraining(data=training_data, statement=statement or "not stated")  # type: ignore[arg-type]  # checked
+
+
+def training_schedule(
+    *, epochs: int, batch_size: int, learning_rate: float, seed: int, max_minutes: float | None
+) -> TrainingConfig:
+    """How the network is trained, checked before an image is read. Raises ValueError for what cannot train."""
+    if learning_rate > _LARGEST_RATE:  # Adam moves every weight by about the rate, at every step
+        raise ValueError(f"learning_rate must be at most {_LARGEST_RATE:g}, got {learning_rate:g}")
+    return TrainingConfig(
+        epochs=epochs, batch_size=batch_size, learning_rate=learning_rate, seed=seed, max_minutes=max_minutes
+    )
+
+
+def fitted_to(schedule: TrainingConfig, count: int) -> TrainingConfig:
+    """The schedule for `count` training images: no batch is larger, and the average is over the end of the steps."""
+    decay = ema_decay(schedule.epochs * count // schedule.batch_size)
+    return replace(schedule, batch_size=min(schedule.batch_size, count), ema_decay=decay)
 
 
 def ema_decay(steps: int) -> float:

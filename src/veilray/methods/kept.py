@@ -16,7 +16,7 @@ import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any, Literal, Protocol, runtime_checkable
+from typing import Annotated, Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -51,15 +51,20 @@ class Recipe(BaseModel):
     dimension: int = Field(ge=1, le=_MOST_ELEMENTS)
     options: dict[_Name, _Text] = Field(default_factory=dict, max_length=16)
 
+    @property
+    def needs_candidates(self) -> bool:
+        """Whether the mechanism chooses among a public list. Raises ValueError for an unknown mechanism."""
+        return MECHANISMS[self.name].needs_candidates(self.options)
+
     def calibrate(self, candidates: NDArray[np.float64] | None = None) -> Mechanism:
         """The mechanism; `candidates` is the public list of one that chooses among them.
 
         Raises:
             ValueError: for an unknown mechanism, or options it does not take.
         """
-        kind = MECHANISMS[self.name]
-        if kind.wants_candidates != (candidates is not None):
-            word = "come" if kind.wants_candidates else "not come"
+        kind, needed = MECHANISMS[self.name], self.needs_candidates
+        if needed != (candidates is not None):
+            word = "come" if needed else "not come"
             raise ValueError(f"candidates must {word} with mechanism {self.name}, got the opposite")
         options: dict[str, Any] = dict(self.options)
         if options.keys() & {"claim", "dimension"} or (candidates is not None and "candidates" in options):
@@ -67,12 +72,6 @@ class Recipe(BaseModel):
         if candidates is not None:
             options["candidates"] = candidates
         return kind.calibrate(Claim.of(self.epsilon, self.delta, self.unit), self.dimension, **options)
-
-
-@runtime_checkable
-class _ChoosesAmong(Protocol):
-    @property
-    def candidates(self) -> NDArray[np.float64]: ...
 
 
 @dataclass(frozen=True)
@@ -109,11 +108,7 @@ class Kept:
             dimension=mechanism.dimension,
             options={name: str(value) for name, value in options.items()},
         )
-        candidates = None
-        if mechanism.wants_candidates:
-            if not isinstance(mechanism, _ChoosesAmong):
-                raise ValueError(f"mechanism {mechanism.name} must show its candidates to be rebuilt, got none")
-            candidates = np.asarray(mechanism.candidates, dtype=np.float64)
+        candidates = mechanism.candidates
         if recipe.calibrate(candidates).guarantee(code.dimension) != mechanism.guarantee(code.dimension):
             raise ValueError(
                 f"options must give the mechanism {mechanism.name} that draws, got others: a recipient could not "

@@ -29,7 +29,7 @@ from veilray.errors import Refused
 from veilray.images import Collection, ImageRef, Quarantined, restore
 from veilray.ledger import Journal, ReleaseState
 from veilray.methods.base import Method, Progress, Release, ReleaseContext
-from veilray.methods.conditions import ConditionRule, draw_conditions
+from veilray.methods.conditions import ConditionRule, draw_conditions, value_of
 from veilray.methods.kept import Kept
 from veilray.methods.publication import Describe, Spool
 from veilray.methods.record import Committed, Record
@@ -45,7 +45,8 @@ class Plan:
     """Everything about a release that is fixed before anything is drawn.
 
     `guarantee` is complete: what the card will say. `job` is what a resumed run must be asked for again. `kept` is
-    the public side of a method with a kept code; `describe` writes further files of the release.
+    the public side of a method with a kept code; `describe` writes further files of the release. `decode_under` are
+    facts that every picture is drawn under, whatever its own: fixed before any record is seen, so they cost nothing.
     """
 
     collection: Collection
@@ -59,6 +60,7 @@ class Plan:
     job: Mapping[str, Any] = field(default_factory=dict)
     kept: Kept | None = None
     describe: Describe | None = None
+    decode_under: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -82,6 +84,7 @@ def plan_release(
     job: Mapping[str, Any] | None = None,
     kept: Kept | None = None,
     describe: Describe | None = None,
+    decode_under: Mapping[str, str] | None = None,
 ) -> Plan:
     """Work out the whole claim of a release; spends nothing and looks at no pixel.
 
@@ -90,15 +93,18 @@ def plan_release(
         keep_geometry: give each picture its source's rows, columns and bit depth back; listed as not covered.
         kept: `Kept.of` the method and mechanism; a release of a method with a kept code cannot start without.
         describe: writes the data set card from what release.json tells.
+        decode_under: facts that the decoder is told of every picture in place of its own (a counterfactual).
 
     Raises:
-        ValueError: for zero images, or a mechanism of another dimension than the model's.
+        ValueError: for zero images, a mechanism of another dimension than the model's, or facts to decode under that
+            the model does not know.
         Refused: for a kept code that was not fitted on public images.
     """
     refs = collection.refs
     if not refs:
         raise ValueError("IMAGES must hold at least one readable image, got none: see the quarantine for reasons")
     _code_may_leave(method)
+    _check_told(method, decode_under or {})
     patients = Counter(ref.patient for ref in refs)
     known = None not in patients
     guarantee = mechanism.guarantee(method.dimension).with_release(
@@ -125,6 +131,7 @@ def plan_release(
         dict(job or {}),
         kept,
         describe,
+        dict(decode_under or {}),
     )
 
 
@@ -136,6 +143,16 @@ def _code_may_leave(method: Method) -> None:
             f"a kept code must be fitted on public images, got a model whose training data is "
             f"{method.card.training.data!r}: the code leaves with every release. Fit one with --training-data public"
         )
+
+
+def _check_told(method: Method, decode_under: Mapping[str, str]) -> None:
+    """Facts to decode under must be ones that the model was shown. Raises ValueError otherwise."""
+    for name, value in decode_under.items():
+        if method.conditions is None:
+            raise ValueError(f"decode under must go with a conditional model, got it with method {method.name}")
+        if not method.conditions.known([{name: value}], name)[0]:
+            levels = ", ".join(method.conditions[name].levels)
+            raise ValueError(f"{name} to decode under must be one of {levels}, got {value!r}")
 
 
 def start_release(
@@ -230,6 +247,7 @@ def _complete(
             day=_today(),
             kept=plan.kept,
             describe=plan.describe,
+            decoded_under=plan.decode_under,
         )
         journal.commit(identifier, digest)
     assert digest is not None  # a committed release always has one
@@ -249,8 +267,9 @@ def _draw_pending(plan: Plan, spool: Spool, record: Record, entropy: Entropy, pr
         refs = [plan.collection.refs[image] for _, image, _ in chunk]
         images, unread = _read(plan, refs)
         record.note(unread)
-        drawn = plan.method.release(images, context)
         conditions = draw_conditions(refs, plan.rules, entropy)
+        told = [{**row, **plan.decode_under} for row in conditions]
+        drawn = plan.method.release(images, context, _known(plan, refs), told)
         codes = _code_rows(drawn)
         files = []
         for (position, _, name), ref, released, picture, code in zip(
@@ -277,6 +296,13 @@ def _read(plan: Plan, refs: Sequence[ImageRef]) -> tuple[NDArray[Any], list[Quar
         except (OSError, ValueError):
             unread.append(Quarantined(ref.source, "unreadable after the scan: released as if it were blank"))
     return images, unread
+
+
+def _known(plan: Plan, refs: Sequence[ImageRef]) -> list[dict[str, str]]:
+    """What the encoder is told: the true value of every condition that leaves. One withheld is withheld from it too,
+    so that the latent, and with it the picture, still holds what it would have explained."""
+    leaving = [rule.name for rule in plan.rules if rule.policy.policy != "withheld"]
+    return [{name: value_of(ref, name) for name in leaving} for ref in refs]
 
 
 def _code_rows(drawn: Release) -> list[bytes] | list[None]:
@@ -331,6 +357,7 @@ def _asked(plan: Plan, out: Path) -> dict[str, Any]:
         "sources_sha256": sources.hexdigest(),
         "levels": {rule.name: list(rule.levels) for rule in plan.rules},
         "claim": plan.guarantee.to_dict(),
+        **({"decode_under": dict(plan.decode_under)} if plan.decode_under else {}),
         **({} if plan.kept is None else {"kept_code": plan.kept.sha256()}),
     }
 

@@ -106,6 +106,7 @@ class Spool:
         day: date,
         kept: Kept | None = None,
         describe: Describe | None = None,
+        decoded_under: Mapping[str, str] | None = None,
     ) -> str:
         """Write everything else beside the images; return the SHA-256 of release.json, which names all hashes.
 
@@ -113,7 +114,8 @@ class Spool:
             Refused: where the rows of a kept code were not committed with their images.
         """
         _write(self.folder / "manifest.csv", _manifest(files))
-        _write(self.folder / "README", _readme(guarantee, card, len(files), kept, describe is not None))
+        readme = _readme(guarantee, card, len(files), kept, describe is not None, decoded_under or {})
+        _write(self.folder / "README", readme)
         told = {
             "format": _FORMAT,
             "version": 1,
@@ -128,6 +130,7 @@ class Spool:
                 "patient_delta": _text(guarantee.patient_delta),
             },
             "model": card.model_dump(mode="json"),
+            **({"decoded_under": dict(decoded_under)} if decoded_under else {}),
             **({} if kept is None else kept.write(self.folder, _rows(files))),
         }
         listed = {file.path: file.sha256 for file in files}
@@ -226,7 +229,14 @@ def _manifest(files: Sequence[Committed]) -> str:
     return text.getvalue()
 
 
-def _readme(guarantee: Guarantee, card: ModelCard, count: int, kept: Kept | None, described: bool) -> str:
+def _readme(
+    guarantee: Guarantee,
+    card: ModelCard,
+    count: int,
+    kept: Kept | None,
+    described: bool,
+    decoded_under: Mapping[str, str],
+) -> str:
     title = f"{count:,} released images"
     files = "Files: images/ (PNG), manifest.csv, release.json (the claim for machines, SHA-256 of every file).\n"
     if kept is not None:
@@ -236,6 +246,9 @@ def _readme(guarantee: Guarantee, card: ModelCard, count: int, kept: Kept | None
             "manifest.csv.\nBoth leave under the one claim above.\n"
             f"{KEPT_FOLDER}/ (the public function that these numbers are of){also}.\n"
         )
+    if decoded_under:
+        facts = ", ".join(f"{name} = {value}" for name, value in sorted(decoded_under.items()))
+        files += f"Counterfactual: every picture was drawn as if {facts}, whatever its own.\n"
     if described:
         files += "DATASET.md and croissant.json: the data set card, for people and for data tools.\n"
     return (

@@ -18,7 +18,7 @@ from veilray.codes import CODE_FILE, KeptCode, load_code
 from veilray.methods.base import ModelCard
 from veilray.methods.kept import CANDIDATES, CODES, KEPT_FOLDER, Recipe, array_of
 from veilray.methods.publication import read_release, sha256_of
-from veilray.privacy import MECHANISMS, Guarantee
+from veilray.privacy import Guarantee
 
 __all__ = ["Received", "ReceivedCode", "receive"]
 
@@ -164,7 +164,7 @@ def _kept(told: Mapping[str, Any], folder: Path, files: Mapping[str, str], count
             f"{code.dimension}: {_FRESH}"
         )
     candidates = None
-    if MECHANISMS[recipe.name].wants_candidates:
+    if recipe.needs_candidates:
         listed = _content(_needed(CANDIDATES, folder, files), _LARGEST_LIST)
         candidates = array_of(listed, CANDIDATES, recipe.dimension)
     drawn = _content(_needed(CODES, folder, files), _LARGEST_HEADER + 8 * count * recipe.dimension)

@@ -28,5 +28,8 @@ AUDITED = {
     "codebook": Audited(0.985, 10**6),
     "selection": Audited(0.986, 10**6),
     "randomised_response": Audited(0.993, 10**6, rows="single cells"),
+    "blockwise": Audited(
+        0.981, 10**6, rows="rows of 8 elements, in three directional blocks of which one has no share"
+    ),
 }
 """From `docs/data/audit.csv`, rounded down; a test compares the two."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import textwrap
 from dataclasses import dataclass, replace
 from fractions import Fraction
@@ -10,7 +11,7 @@ from veilray.privacy.audited import AUDITED
 from veilray.privacy.ceiling import reidentification_ceiling
 from veilray.privacy.composition import events_of, reported_epsilon, total_in_gdp
 from veilray.privacy.exact import decimal_text
-from veilray.privacy.guarantee import EMPIRICAL, Bound, Guarantee
+from veilray.privacy.guarantee import EMPIRICAL, Bound, ConditionPolicy, Guarantee
 
 __all__ = ["CardEntry", "card_entries", "card_text"]
 
@@ -26,6 +27,7 @@ _MECHANISM_WORDS = {
     "codebook": "a random word of a public code book, more often one close to the latent",
     "selection": "one of a public list of candidates, more often one close to the image",
     "randomised_response": "the true category with a stated probability, otherwise another one",
+    "blockwise": "public blocks of the latent, each with its share of epsilon, drawn from the prior where that is 0",
 }
 
 
@@ -114,8 +116,8 @@ def _claim(guarantee: Guarantee) -> str:
     )
 
 
-def _up(value: float) -> str:
-    return decimal_text(Fraction(value), 3)
+def _up(value: float, digits: int = 3) -> str:
+    return decimal_text(Fraction(value), digits)
 
 
 def _odds(guarantee: Guarantee) -> str:
@@ -168,6 +170,8 @@ def _readings(guarantee: Guarantee, images: int) -> list[str]:
 
 def _mechanism(guarantee: Guarantee) -> str:
     words = _MECHANISM_WORDS.get(guarantee.mechanism, guarantee.mechanism)
+    if guarantee.bound.kind == "blocks":
+        words += f", else: {_MECHANISM_WORDS.get(guarantee.parameters.get('of', ''), 'as its parameters say')}"
     return f"{words}; {_bound(guarantee.bound)}; {guarantee.dimension:,} latent elements an image."
 
 
@@ -179,6 +183,7 @@ def _bound(bound: Bound) -> str:
         "l2-ball": f"every latent scaled into an L2 ball of radius {radius} beforehand",
         "direction": "only the direction of the latent is used",
         "index": "only an index into a public list is released",
+        "blocks": "each block has a bound of its own, stated in the claim's parameters",
         "none": "no bound is needed",
     }[bound.kind]
 
@@ -187,13 +192,25 @@ def _conditions(guarantee: Guarantee) -> str:
     words = []
     for name, condition in sorted(guarantee.conditions.items()):
         if condition.policy == "randomised" and condition.epsilon is not None:
-            words.append(
-                f"{name} randomised once over {condition.levels} public levels (epsilon "
-                f"{decimal_text(condition.epsilon)}, added)"
-            )
+            words.append(f"{name} randomised once {_drawn_from(condition)}")
         else:
             words.append(f"{name} {condition.policy}{' (not covered)' if condition.policy == 'public' else ''}")
     return "; ".join(words) + "."
+
+
+def _drawn_from(condition: ConditionPolicy) -> str:
+    """The public set of a randomised condition, what the draw costs, and for levels how often it is the true one."""
+    epsilon = condition.epsilon or Fraction(0)
+    cost = f"epsilon {decimal_text(epsilon)}, added"
+    if condition.low is not None and condition.high is not None:
+        return f"within {_signed_text(condition.low)} to {_signed_text(condition.high)} ({cost})"
+    others = (condition.levels or 2) - 1
+    kept = 1 / (1 + others * math.exp(-float(epsilon)))
+    return f"over {condition.levels} public levels ({cost}; the true level with probability {_up(kept, 4)})"
+
+
+def _signed_text(value: Fraction) -> str:
+    return f"-{decimal_text(-value)}" if value < 0 else decimal_text(value)
 
 
 def _covered(guarantee: Guarantee) -> str:

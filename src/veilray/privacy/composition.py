@@ -56,7 +56,8 @@ Subject = TypeVar("Subject", bound=Hashable)
 
 @dataclass(frozen=True, kw_only=True)
 class Pure:
-    """A release that is epsilon-differentially private: directional, codebook, selection, randomised response."""
+    """A release that is epsilon-differentially private: directional, codebook, selection, randomised response, and
+    blocks of them."""
 
     epsilon: Fraction
     count: int = 1
@@ -131,14 +132,14 @@ class Total:
 def events_of(guarantee: Guarantee) -> tuple[Event, ...]:
     """The events of one image released under `guarantee`: the image, and its randomised conditions if it has any.
 
-    A guarantee of the gaussian mechanism states an exact `mu_squared` and becomes `Gaussian`; any other is `Pure`, or
-    `Approximate` where it has a delta.
+    A guarantee of the gaussian mechanism, in blocks or not, states an exact `mu_squared` and becomes `Gaussian`; any
+    other is `Pure`, or `Approximate` where it has a delta.
     """
     epsilon, delta = guarantee.image_epsilon, guarantee.image_delta
     image: Event
     if delta == 0:
         image = Pure(epsilon=epsilon)
-    elif guarantee.mechanism == "gaussian" and "mu_squared" in guarantee.parameters:
+    elif guarantee.mechanism in ("gaussian", "blockwise") and "mu_squared" in guarantee.parameters:
         mu_squared = exact(guarantee.parameters["mu_squared"], "mu_squared")
         image = Gaussian(mu_squared=mu_squared, epsilon=epsilon, delta=delta)
     else:

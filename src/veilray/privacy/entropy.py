@@ -63,6 +63,11 @@ class Entropy(ABC):
         """Streams for the rows of one batch; every call gives new ones."""
         return RowStreams(self)
 
+    def branches(self, count: int) -> tuple[Entropy, ...]:
+        """`count` streams that share no word with each other, nor with anything drawn from this one; every call gives
+        new ones. Here each is this stream itself: what one of them draws no other ever draws."""
+        return (self,) * count
+
     def bytes(self, count: int) -> bytes:
         """`count` random bytes."""
         return self.words(count, np.uint8).tobytes()
@@ -231,6 +236,10 @@ class SeededEntropy(Entropy):
 
     def streams(self) -> RowStreams:
         return _SeededRowStreams(self.bytes(32))
+
+    def branches(self, count: int) -> tuple[SeededEntropy, ...]:
+        """Each has a key of its own, drawn from this stream: what one draws does not move the others."""
+        return tuple(SeededEntropy(f"branch {self.bytes(32).hex()}") for _ in range(count))
 
     def row(self, index: int) -> SeededEntropy:
         _check_row(index)

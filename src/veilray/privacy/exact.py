@@ -8,7 +8,7 @@ from typing import Annotated, TypeAlias
 
 from pydantic import BeforeValidator, PlainSerializer, WithJsonSchema
 
-__all__ = ["Exact", "ExactLike", "decimal_text", "exact"]
+__all__ = ["Exact", "ExactLike", "Signed", "decimal_text", "exact", "magnitude", "signed"]
 
 ExactLike: TypeAlias = str | int | Fraction | Decimal
 """What is accepted where an exact number is asked for: `"0.5"`, `"1/3"`, `4`, a Fraction or a Decimal."""
@@ -47,6 +47,19 @@ def exact(value: ExactLike, name: str = "value") -> Fraction:
     return number
 
 
+def signed(value: ExactLike, name: str = "value") -> Fraction:
+    """As `exact`, of either sign.
+
+    Example:
+        >>> signed("-2.5"), signed("1/3")
+        (Fraction(-5, 2), Fraction(1, 3))
+    """
+    if isinstance(value, str | Decimal):
+        text = str(value).strip()
+        return -exact(text[1:], name) if text.startswith("-") else exact(text, name)
+    return -exact(-value, name) if isinstance(value, Fraction | int) and value < 0 else exact(value, name)
+
+
 def _from_text(value: str | Decimal, name: str) -> Fraction:
     text = str(value).strip()
     numerator, slash, denominator = text.partition("/")
@@ -77,18 +90,23 @@ def decimal_text(value: Fraction, digits: int = 4) -> str:
         return "0"
     if value.denominator == 1:
         return f"{value.numerator:,}"
-    magnitude = _magnitude(value)
-    scale = Fraction(10) ** (digits - 1 - magnitude)
+    power = magnitude(value)
+    scale = Fraction(10) ** (digits - 1 - power)
     rounded = Fraction(-((-value * scale).__floor__())) / scale
-    places = max(0, digits - 1 - magnitude)
-    if magnitude < -4:
+    places = max(0, digits - 1 - power)
+    if power < -4:
         return f"{Decimal(rounded.numerator) / Decimal(rounded.denominator):.{digits - 1}e}"
     text = f"{rounded.__floor__():,}" if places == 0 else f"{float(rounded):,.{places}f}"
     return text.rstrip("0").rstrip(".") if "." in text else text
 
 
-def _magnitude(value: Fraction) -> int:
-    """The power of ten of the leading figure, by integers alone."""
+def magnitude(value: Fraction) -> int:
+    """The power of ten of the leading figure of a positive number, by integers alone.
+
+    Example:
+        >>> magnitude(Fraction(100)), magnitude(Fraction(1, 3))
+        (2, -1)
+    """
     guess = len(str(value.numerator)) - len(str(value.denominator))
     while Fraction(10) ** guess > value:
         guess -= 1
@@ -104,3 +122,11 @@ Exact = Annotated[
     WithJsonSchema({"type": "string", "pattern": r"^[0-9]+(/[1-9][0-9]*)?$", "description": "exact fraction"}),
 ]
 """A pydantic field that holds an exact non-negative fraction; JSON carries it as a string such as "3/10"."""
+
+Signed = Annotated[
+    Fraction,
+    BeforeValidator(signed),
+    PlainSerializer(str, return_type=str),
+    WithJsonSchema({"type": "string", "pattern": r"^-?[0-9]+(/[1-9][0-9]*)?$", "description": "exact fraction"}),
+]
+"""As `Exact`, of either sign: the public bounds of a number."""

@@ -16,7 +16,7 @@ from pydantic import ConfigDict, Field, TypeAdapter, ValidationError, model_vali
 from pydantic.dataclasses import dataclass
 
 from veilray.privacy.ceiling import correlation_ceiling, mutual_information_ceiling, reidentification_ceiling
-from veilray.privacy.exact import Exact, decimal_text
+from veilray.privacy.exact import Exact, Signed, decimal_text
 
 __all__ = [
     "EMPIRICAL",
@@ -45,10 +45,11 @@ class Bound:
     """The set that every latent is forced into before noise; fixed before the data is seen, applied per row.
 
     `radius` is in the latent's own units: half the side of the box, or the radius of the ball. `none` is for
-    mechanisms whose guarantee needs no bound (they see a direction, or an index).
+    mechanisms whose guarantee needs no bound (they see a direction, or an index). `blocks`: each block of the latent
+    has a bound of its own, which stands in the parameters of the guarantee.
     """
 
-    kind: Literal["box", "l1-ball", "l2-ball", "direction", "index", "none"]
+    kind: Literal["box", "l1-ball", "l2-ball", "direction", "index", "blocks", "none"]
     radius: Exact | None = None
 
     @model_validator(mode="after")
@@ -65,20 +66,32 @@ class Bound:
 class ConditionPolicy:
     """How a condition (label, view, folder, manifest column) leaves the house.
 
-    public: released as it is, **not covered**; randomised: drawn once by a mechanism of its own with `epsilon`
-    over `levels` public values, and only the draw is seen by decoder, folder and manifest; withheld: not released.
+    public: released as it is, **not covered**; randomised: drawn once by a mechanism of its own with `epsilon`, a
+    category over `levels` public values or a number within the public bounds `low` to `high`, and only the draw is seen
+    by decoder, folder and manifest; withheld: not released.
     """
 
     policy: Literal["public", "randomised", "withheld"]
     epsilon: Exact | None = None
     levels: int | None = Field(default=None, ge=2)
+    low: Signed | None = None
+    high: Signed | None = None
 
     @model_validator(mode="after")
     def _epsilon_where_drawn(self) -> ConditionPolicy:
-        if self.policy == "randomised" and (self.epsilon is None or self.levels is None):
-            raise ValueError("epsilon and levels must be given for a randomised condition, got none")
-        if self.policy != "randomised" and (self.epsilon is not None or self.levels is not None):
-            raise ValueError(f"epsilon and levels must be absent for a {self.policy} condition")
+        bounded = self.low is not None and self.high is not None
+        if self.policy == "randomised":
+            if self.epsilon is None:
+                raise ValueError("epsilon must be given for a randomised condition, got none")
+            if (self.levels is not None) == bounded:
+                told = "both" if bounded else "neither"
+                raise ValueError(f"levels or low and high must be given for a randomised condition, got {told}")
+        elif (self.epsilon, self.levels, self.low, self.high) != (None, None, None, None):
+            raise ValueError(f"epsilon, levels, low and high must be absent for a {self.policy} condition")
+        if (self.low is None) != (self.high is None):
+            raise ValueError("low and high must be given together, got one of them")
+        if self.low is not None and self.high is not None and not self.low < self.high:
+            raise ValueError(f"low must be below high, got {self.low} and {self.high}")
         return self
 
 

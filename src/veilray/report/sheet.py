@@ -14,10 +14,10 @@ from numpy.typing import NDArray
 
 from veilray.images import Collection
 from veilray.methods import Method
-from veilray.privacy import MECHANISMS, Claim, Guarantee, Mechanism, SeededEntropy
+from veilray.privacy import Claim, Guarantee, Mechanism, SeededEntropy
 from veilray.privacy.exact import decimal_text
 
-__all__ = ["SETTINGS", "Row", "Setting", "contact_sheet", "draw_sheet", "first_by_hash", "preview_sheet"]
+__all__ = ["SETTINGS", "Row", "Setting", "contact_sheet", "draw_sheet", "first_by_hash", "preview_sheet", "settings_of"]
 
 
 @dataclass(frozen=True)
@@ -41,6 +41,10 @@ SETTINGS = (
 """Published figures are per element; a claim about a picture is per image. Both are shown."""
 
 
+_WHOLE = ("8", "4", "2", "1", "0.5")
+"""Whole-image epsilons that are shown of a method whose own mechanism is not noise on every element."""
+
+
 @dataclass(frozen=True)
 class Row:
     """A row of pictures `(n, c, h, w)`, its title, and the claim it carries (None: originals)."""
@@ -56,22 +60,29 @@ def first_by_hash(collection: Collection, count: int) -> list[int]:
     return sorted(range(len(digests)), key=lambda index: digests[index])[:count]
 
 
+def settings_of(method: Method) -> tuple[Setting, ...]:
+    """What a contact sheet shows of a method: `SETTINGS` where its own mechanism is noise on every element."""
+    if method.default_mechanism in {setting.mechanism for setting in SETTINGS}:
+        return SETTINGS
+    return tuple(Setting(epsilon, "image", method.default_mechanism) for epsilon in _WHOLE)
+
+
 def contact_sheet(
-    method: Method, images: NDArray[Any], settings: Sequence[Setting] = SETTINGS, seed: int = 0
+    method: Method, images: NDArray[Any], settings: Sequence[Setting] | None = None, seed: int = 0
 ) -> list[Row]:
     """Originals, what the model makes of them without noise, each setting, and draws with no image in them.
 
     Args:
         method: fitted.
+        settings: rows of claims; by default `settings_of` the method.
         images: integer `(n, c, h, w)` of the method's geometry; shown, so public or internal ones.
         seed: for the noise; an experiment, never a release.
     """
     latent = method.encode(images)
     rows = [Row("original", images), Row("no noise", method.decode(latent))]
     entropy = SeededEntropy(seed)
-    for setting in settings:
-        claim = Claim.of(setting.epsilon, setting.delta, setting.unit)
-        mechanism = MECHANISMS[setting.mechanism].calibrate(claim, method.dimension)
+    for setting in settings_of(method) if settings is None else settings:
+        mechanism = method.calibrated(Claim.of(setting.epsilon, setting.delta, setting.unit), setting.mechanism)
         drawn = mechanism.release(latent, entropy)
         guarantee = mechanism.guarantee(method.dimension)
         rows.append(Row(_title(guarantee), method.render(drawn, mechanism, entropy), guarantee))

@@ -24,8 +24,9 @@ def test_a_broken_build_is_failed_by_name(name: str) -> None:
 
 
 def test_the_gallery_is_whole() -> None:
-    """PRIVACY.md 6 names sixteen; blocks that each spend the whole claim are the seventeenth."""
-    assert len(GALLERY) == 17
+    """PRIVACY.md 6 names sixteen; three more are blocks that each spend the whole claim, a block that is kept, and
+    bounds of a number that are read from the records."""
+    assert len(GALLERY) == 19
     assert all(GALLERY[name].story.endswith(".") for name in GALLERY)
 
 
@@ -46,6 +47,14 @@ def test_blocks_that_overspend_look_right_one_by_one() -> None:
     assert worst.limit is not None
     assert worst.limit.value == 2
     assert 3.7 < (worst.shown or 0) <= 4.05
+
+
+def test_a_kept_block_hides_from_its_own_likelihood() -> None:
+    """The claimed likelihood knows nothing of a block without a share; every test that looks at the release does."""
+    report = audit(GALLERY["kept block"].build(), 10_000, SeededEntropy("kept"))
+    scored = [check for check in report.checks if check.limit is not None]
+    assert all(check.passed for check in scored if check.test.endswith("likelihood"))
+    assert not any(check.passed for check in scored if check.test.endswith("projection") and "axis" not in check.test)
 
 
 def test_the_published_batch_clip_leaks_what_its_bound_says() -> None:

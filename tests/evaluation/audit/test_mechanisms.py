@@ -16,10 +16,12 @@ from veilray.evaluation.audit import (
     audit_mechanism,
     bar,
     label_subject,
+    number_subject,
     subject_of,
 )
-from veilray.evaluation.audit.gallery import RandomisedLabel, SoundLaplace
+from veilray.evaluation.audit.gallery import RandomisedLabel, RandomisedNumber, SoundLaplace
 from veilray.privacy import MECHANISMS, Claim, Entropy, SeededEntropy
+from veilray.privacy.bounded_number import release_numbers
 from veilray.privacy.mechanisms.base import Floats, Integers
 from veilray.privacy.mechanisms.randomised_response import respond
 
@@ -70,15 +72,15 @@ def test_the_bar_follows_the_trials() -> None:
     assert bar("randomised_response", Claim.of("1"), 2, FULL) is None
 
 
-@pytest.mark.parametrize("name", ["directional", "gaussian", "codebook"])
+@pytest.mark.parametrize("name", ["directional", "gaussian", "codebook", "blockwise"])
 def test_one_element_and_many_are_audited_too(name: str) -> None:
-    for dimension in (1, 80):
+    for dimension in (1, 2, 80) if name == "blockwise" else (1, 80):
         report = audited(name, "2", "image", 2000, dimension)
         assert report.passed, report.failures
 
 
 def test_sound_controls_pass() -> None:
-    for subject in (SoundLaplace().subject(), RandomisedLabel().subject()):
+    for subject in (SoundLaplace().subject(), RandomisedLabel().subject(), RandomisedNumber().subject()):
         report = audit(subject, 20_000, SeededEntropy(1))
         assert report.passed, report.failures
 
@@ -113,3 +115,27 @@ def test_a_label_pipeline_is_held_to_its_epsilon() -> None:
 
     assert audit(label_subject("label", pipeline, Fraction(2)), 20_000, SeededEntropy(1)).passed
     assert not audit(label_subject("label", pipeline, Fraction(1)), 20_000, SeededEntropy(1)).passed
+
+
+def test_a_number_reaches_nine_tenths_of_its_epsilon_and_no_more() -> None:
+    bounds = Fraction(0), Fraction(100)
+
+    def pipeline(values: Floats, entropy: Entropy) -> Floats:
+        return release_numbers(values, *bounds, Fraction(2), entropy).astype(float)[:, None]
+
+    report = audit(number_subject("age", pipeline, Fraction(2), bounds), 50_000, SeededEntropy(1))
+    assert report.passed, report.failures
+    assert report.sharpest is not None
+    assert (report.sharpest.share or 0) > 0.9
+    assert not audit(number_subject("age", pipeline, Fraction(1), bounds), 50_000, SeededEntropy(1)).passed
+
+
+@pytest.mark.parametrize("of", ["gaussian", "codebook"])
+def test_blocks_of_another_mechanism_are_held_to_its_own_kind_of_claim(of: str) -> None:
+    claim = Claim.of("2", "1e-5" if of == "gaussian" else 0)
+    mechanism = MECHANISMS["blockwise"].calibrate(claim, 6, of=of, sizes="2,2,2", shares="3/2,1/2,0")
+    subject = subject_of(mechanism)
+    assert (subject.limit.kind, subject.density) == (("mu", True) if of == "gaussian" else ("epsilon", False))
+    report = audit(subject, 40_000, SeededEntropy(of))
+    assert report.passed, report.failures
+    assert (report.sharpest is not None) and (report.sharpest.share or 0) > 0.9

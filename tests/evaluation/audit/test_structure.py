@@ -19,16 +19,18 @@ def test_every_byte_is_counted_whoever_asks() -> None:
     counting = CountingEntropy(1)
     counting.words((3, 2), np.uint32)
     counting.row(5).bytes(7)
-    streams = counting.streams()
+    streams, branches = counting.streams(), counting.branches(2)
     before = counting.tally.bytes
     streams.fill(0, np.empty((2, 3, 4), np.uint16))
     streams.more(np.array([0, 0, 1]))
-    assert counting.tally.bytes - before == 48 + 24
+    branches[1].bytes(11)
+    assert counting.tally.bytes - before == 48 + 24 + 11
     assert before >= 24 + 7
 
 
-def test_counting_changes_nothing_that_is_drawn() -> None:
-    mechanism = calibrated("laplace", Claim.of("1", unit="element"), 5)
+@pytest.mark.parametrize("name", ["laplace", "blockwise"])
+def test_counting_changes_nothing_that_is_drawn(name: str) -> None:
+    mechanism = calibrated(name, Claim.of("1"), 5)
     rows = np.random.default_rng(1).normal(size=(4, 5))
     plain = mechanism.release(rows, SeededEntropy(3))
     assert np.array_equal(mechanism.release(rows, CountingEntropy(3)), plain)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from veilray.evaluation.study import plan_study
+from veilray.evaluation.study import plan_study, run_study
 from veilray.evaluation.study.storage import open_for_append
 
 TWO = [("correlation", "0.5", "1"), ("distortion", "2.0", "")]
@@ -45,6 +45,23 @@ def test_a_cell_above_its_minutes_is_refused(write) -> None:
 def test_a_cell_must_be_stated_to_cost_something(write) -> None:
     with pytest.raises(ValueError, match=r"must be above 0, got 0.0 for mechanism=laplace epsilon=0 seed=0"):
         plan_study(write('mechanism = "laplace"\nepsilon = "0"\nseed = 0'))
+
+
+def test_what_the_cells_left_would_not_find_is_told_once(write, tiny, tmp_path) -> None:
+    path = write('mechanism = "laplace"\nepsilon = "1"\nseed = [0, 1]\nfault = ["", "absent"]')
+    assert plan_study(path).missing == ("a source must be there, got none: make one",)
+    assert plan_study(path, ("fault=",)).missing == ()
+    with open_for_append(tmp_path / "data" / "tiny.csv", tiny) as file:
+        for seed in "01":
+            file.append(("laplace", "1", seed, "absent"), TWO, 1, "1")
+    assert plan_study(path).missing == ()  # what is measured is read no more
+
+
+def test_nothing_starts_while_a_source_is_missing(write, tmp_path) -> None:
+    path = write('mechanism = "laplace"\nepsilon = "1"\nseed = 0\nfault = ["", "absent"]')
+    with pytest.raises(ValueError, match="a source must be there"):
+        run_study(path)
+    assert not (tmp_path / "data").exists()
 
 
 def test_an_unknown_kind_and_no_jobs_are_told(write) -> None:

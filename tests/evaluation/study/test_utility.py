@@ -103,6 +103,53 @@ def test_pictures_are_measured_beside_their_plausibility(prepared: Path, monkeyp
     assert released["density"] is not None and null["coverage"] is not None and raw["density"] is None
 
 
+def test_a_forced_k_is_kept_and_stands_beside_the_same_numbers_without_noise(prepared: Path) -> None:
+    at = {"space": "code", "keep": 3}
+    (released,) = measured(prepared, mechanism="directional", epsilon="4", **at)
+    (bounded,) = measured(prepared, mechanism="bounded", epsilon="none", **at)
+    (raw,) = measured(prepared, mechanism="raw", epsilon="none", **at)
+    assert {row["kept"] for row in (released, bounded, raw)} == {3}
+    assert 0.1 < released["value"] < min(bounded["value"], raw["value"])
+
+
+def test_forcing_the_k_that_was_chosen_changes_nothing(prepared: Path) -> None:
+    chosen = Prepared(prepared / "eight").kept("invariant", "directional", "4")
+    found = Prepared(prepared / "eight").kept("invariant", "directional", "4", chosen.code.dimension)
+    np.testing.assert_array_equal(found.private, chosen.private)
+    np.testing.assert_array_equal(found.test, chosen.test)
+
+
+def test_a_k_that_was_not_chosen_is_named(prepared: Path) -> None:
+    with pytest.raises(ValueError, match=r"must have a k for invariant codebook 4, got none"):
+        measured(prepared, mechanism="codebook", epsilon="4", space="code")
+
+
+@pytest.mark.parametrize(
+    ("gone", "cell"),
+    [
+        ("sets.npz", {"mechanism": "raw", "epsilon": "none", "space": "image"}),
+        ("keep.json", {"mechanism": "laplace", "epsilon": "1", "space": "code"}),
+        ("codes/invariant.npz", {"mechanism": "laplace", "epsilon": "1", "space": "code"}),
+        ("model/model.json", {"mechanism": "directional", "epsilon": "1", "space": "image"}),
+    ],
+)
+def test_what_a_cell_reads_is_looked_for_beforehand(
+    prepared: Path, tmp_path: Path, gone: str, cell: dict[str, str]
+) -> None:
+    shutil.copytree(prepared / "eight", tmp_path / "eight")
+    whole = {"prepared": ".", "dataset": "eight", "code": "invariant-decayed", "seed": 0, **cell}
+    Utility().check(whole, tmp_path)
+    (tmp_path / "eight" / gone).unlink()
+    with pytest.raises(ValueError, match=rf"{gone}: run studies/prepare_utility.py"):
+        Utility().check(whole, tmp_path)
+
+
+def test_preparing_names_a_missing_set(preparing: ModuleType, tmp_path: Path) -> None:
+    options = ["--sets", str(tmp_path), "--out", str(tmp_path / "out"), "--size", "8", "--classes", "10"]
+    with pytest.raises(SystemExit, match=r"must hold public.npz or public.csv, got neither"):
+        preparing.main(["eight", *options])
+
+
 def test_a_set_that_was_not_prepared_says_how(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match=r"must be a prepared folder.*run studies/prepare_utility.py"):
         measured(tmp_path, mechanism="raw", epsilon="none", space="code")
@@ -114,6 +161,8 @@ def test_a_set_that_was_not_prepared_says_how(tmp_path: Path) -> None:
         ({"space": "sound", "mechanism": "raw", "epsilon": "none"}, "space must be one of"),
         ({"space": "code", "mechanism": "raw", "epsilon": "1"}, "epsilon must be none"),
         ({"space": "code", "mechanism": "laplace", "epsilon": "none"}, "epsilon must be none"),
+        ({"space": "code", "mechanism": "bounded", "epsilon": "none"}, "keep must be given for bounded"),
+        ({"space": "image", "mechanism": "directional", "epsilon": "1", "keep": 2}, "keep must be absent"),
     ],
 )
 def test_a_cell_that_cannot_be_run_is_refused_beforehand(cell: dict[str, Any], message: str) -> None:

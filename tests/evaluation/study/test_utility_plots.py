@@ -20,7 +20,7 @@ WHOLE = {
     f"{name}-{dataset}.png"
     for name in ("utility", "utility-pictures", "utility-codes")
     for dataset in utility_rows.ENDS
-} | {"frontier.png", "attacks.png"}
+} | {"frontier.png", "attacks.png", "utility-keeps.png"}
 
 
 @pytest.fixture(scope="module")
@@ -53,7 +53,7 @@ def test_the_study_writes_every_figure_as_a_png(table: StudyTable, tmp_path: Pat
 def test_figures_without_rows_are_left_out(table: StudyTable, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     claimed = only(table, lambda row: row["mechanism"] == "laplace" and row["dataset"] == "chest-x-ray")
     assert set(drawn(claimed, tmp_path, monkeypatch)) == {"utility-chest-x-ray.png", "attacks.png"}
-    ends = only(table, lambda row: row["epsilon"] == "none")
+    ends = only(table, lambda row: row["epsilon"] == "none" and not row["keep"])
     assert drawn(ends, tmp_path, monkeypatch) == {}
     assert drawn(only(table, lambda row: False), tmp_path, monkeypatch) == {}
 
@@ -114,6 +114,18 @@ def test_a_mark_is_scaled_between_its_controls(table: StudyTable) -> None:
     assert mark.attack.mean == pytest.approx(2 * float(row["verification"]) - 1)
     assert mark.utility.mean == pytest.approx(0.95, abs=1e-5)
     assert mark.utility.half_width == pytest.approx(4.3027 * 0.01 / 3**0.5 / 0.7, rel=1e-4)
+
+
+def test_a_forced_k_is_in_its_own_figure_and_ringed_where_it_was_chosen(
+    table: StudyTable, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    panels = drawn(table, tmp_path, monkeypatch)["utility-keeps.png"].axes
+    assert [axes.get_title(loc="left") for axes in panels] == ["chest-x-ray: AUC", "fashion-mnist: accuracy"]
+    for axes in panels:
+        names = [container.get_label() for container in axes.containers]
+        assert names == ["no noise", "no noise, direction alone", "epsilon 1", "epsilon 4"]
+        rings = [line.get_xdata()[0] for line in axes.lines if line.get_markersize() == 12]
+        assert rings == pytest.approx([4, 4], rel=0.1)
 
 
 def test_a_null_below_chance_counts_as_chance(table: StudyTable) -> None:

@@ -8,6 +8,7 @@ import pytest
 import utility_rows
 
 from veilray.evaluation.study import StudyTable
+from veilray.evaluation.study.kinds.utility_keeps import keeps_table
 from veilray.evaluation.study.kinds.utility_table import table
 
 
@@ -55,6 +56,22 @@ def test_one_seed_has_no_interval(tmp_path: Path) -> None:
     assert cells(text)["`invariant`", "codebook", "code-logistic"][-1] == "0.864 (4)"
 
 
+def test_each_forced_k_stands_beside_the_same_numbers_without_noise(rows: StudyTable) -> None:
+    lines = [
+        [cell.strip() for cell in line.strip("|").split("|")] for line in keeps_table(rows, "chest-x-ray").split("\n")
+    ]
+    assert lines[0] == ["k", "no noise", "no noise, direction alone", "epsilon 1", "epsilon 4"]
+    assert [line[0] for line in lines[2:]] == ["1", "4", "16"]
+    assert lines[3][1:] == ["0.842", "0.807", *["**0.782 ± 0.025**"] * 2]  # 4 is what was chosen
+
+
+def test_a_forced_k_is_in_no_other_table(rows: StudyTable) -> None:
+    bare = StudyTable(rows.columns, [tuple(row.values()) for row in rows if not row["keep"]])
+    assert table(rows, "chest-x-ray", "code") == table(bare, "chest-x-ray", "code")
+
+
 def test_a_data_set_without_rows_is_refused(rows: StudyTable) -> None:
+    with pytest.raises(ValueError, match="must have rows with a forced k in the table, got none of digits"):
+        keeps_table(rows, "digits")
     with pytest.raises(ValueError, match="must have rows in the table, got none of digits code"):
         table(rows, "digits", "code")

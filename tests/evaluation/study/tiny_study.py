@@ -22,6 +22,10 @@ class Tiny(Study):
     def estimate_seconds(self, cell: Parameters) -> float:
         return float(cell["epsilon"])
 
+    def check(self, cell: Parameters, base: Path) -> None:
+        if cell.get("fault") == "absent":
+            raise ValueError("a source must be there, got none: make one")
+
     def run(self, cell: Parameters, base: Path) -> Sequence[Mapping[str, Any]]:
         self._fail(str(cell.get("fault", "")), base)
         if cell.get("fault") == "no rows":

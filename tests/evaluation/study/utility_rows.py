@@ -15,6 +15,7 @@ from veilray.evaluation.study.table import text_of
 KEPT = {"directional": 0.95, "codebook": 0.85, "selection": 0.9, "laplace": 0.35, "gaussian": 0.5}
 CODES = {"pixels": 0.9, "vae": 0.7, "gram": 0.6, "levels": 0.4}
 ENDS = {"chest-x-ray": ("auc", 0.5, 0.94), "fashion-mnist": ("accuracy", 0.1, 0.8)}
+FORCED = (1, 4, 16)
 EPSILONS = ("0.25", "0.5", "1", "2", "4", "8")
 
 Cells = Iterator[tuple[dict[str, str], list[dict[str, Any]]]]
@@ -27,7 +28,7 @@ def written(path: Path, seeds: int = 3, datasets: Sequence[str] = tuple(ENDS)) -
         for dataset in datasets:
             for seed in range(seeds):
                 for cell, rows in _cells(dataset, seed):
-                    key = [cell[name] for name in study.key_columns]
+                    key = [cell.get(name, "") for name in study.key_columns]
                     told = [[text_of(row.get(name)) for name in study.result_columns] for row in rows]
                     file.append(key, told, 1.0, "0")
     return StudyTable.read(path)
@@ -59,6 +60,16 @@ def _cells(dataset: str, seed: int) -> Cells:
         for code, share in CODES.items():
             rows = [score("code-logistic", share * strength, kept=2)]
             yield cell(mechanism="directional", epsilon=epsilon, space="code", code=code), rows
+
+    for keep in FORCED:
+        at = {"space": "code", "keep": str(keep)}
+        for mechanism, share in (("raw", 1.0), ("bounded", 0.9)):
+            if seed == 0:
+                rows = [score("code-logistic", share * (1 - 1 / (keep + 1)), kept=keep)]
+                yield cell(mechanism=mechanism, epsilon="none", **at), rows
+        for epsilon in ("1", "4"):
+            rows = [score("code-logistic", 0.8 * (1 - 1 / (keep + 1)), kept=keep)]
+            yield cell(mechanism="directional", epsilon=epsilon, **at), rows
 
 
 def _attacked(mechanism: str, epsilon: float, seed: int) -> Mapping[str, Any]:

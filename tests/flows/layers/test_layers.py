@@ -9,9 +9,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from veilray.flows.layers import (
+    DOWNSAMPLINGS,
     ActNorm,
     AffineCoupling,
+    GinCoupling,
     InvertibleConv,
+    ReshapingSqueeze,
     Squeeze,
     bounded_scale,
     join,
@@ -25,6 +28,36 @@ def test_squeeze_moves_blocks_into_channels() -> None:
     blocks = F.pixel_unshuffle(x, 2).reshape(2, 3, 4, 2, 2).transpose(1, 2).reshape(2, 12, 2, 2)
     assert torch.equal(y, blocks)
     assert y.is_contiguous(memory_format=torch.channels_last)
+
+
+def test_squeeze_lays_the_four_sub_images_one_after_the_other() -> None:
+    x = torch.randn(2, 3, 4, 6)
+    sub_images = [x[:, :, row::2, column::2] for row in (0, 1) for column in (0, 1)]
+    assert torch.equal(Squeeze()(x), torch.cat(sub_images, dim=1))
+
+
+def test_reshaping_squeeze_keeps_the_four_pixels_of_a_channel_together() -> None:
+    x = torch.randn(2, 3, 4, 6)
+    y = ReshapingSqueeze()(x)
+    assert torch.equal(y, F.pixel_unshuffle(x, 2))
+    assert y.is_contiguous(memory_format=torch.channels_last)
+    assert torch.equal(ReshapingSqueeze()(x[:, :1]), Squeeze()(x[:, :1]))
+
+
+@given(
+    name=st.sampled_from(list(DOWNSAMPLINGS)),
+    n=st.integers(0, 3),
+    channels=st.integers(1, 5),
+    height=st.integers(1, 4),
+    width=st.integers(1, 4),
+)
+def test_every_squeeze_is_an_exact_permutation(name: str, n: int, channels: int, height: int, width: int) -> None:
+    squeeze = DOWNSAMPLINGS[name]()
+    x = torch.arange(n * channels * 4 * height * width).reshape(n, channels, 2 * height, 2 * width)
+    y = squeeze(x)
+    assert y.shape == (n, 4 * channels, height, width)
+    assert torch.equal(y.flatten().sort().values, x.flatten())
+    assert torch.equal(squeeze.inverse(y), x)
 
 
 def test_squeeze_refuses_odd_sizes() -> None:
@@ -80,6 +113,45 @@ def test_new_coupling_only_scales() -> None:
     y = coupling(x)
     assert torch.equal(y[:, :2], x[:, :2])
     assert torch.allclose(y[:, 2:] / x[:, 2:], bounded_scale(torch.zeros(())))
+
+
+def _drastic_gin(channels: int, seed: int, size: float) -> GinCoupling:
+    coupling = GinCoupling(channels, 8, torch.Generator().manual_seed(seed)).double()
+    torch.nn.init.normal_(coupling.net.last.weight, std=size, generator=torch.Generator().manual_seed(seed))
+    return coupling
+
+
+@given(channels=st.integers(2, 9), seed=st.integers(0, 1000), size=st.sampled_from([0.0, 0.1, 10.0, 1e4]))
+def test_gin_scales_multiply_to_one_at_each_position_and_stay_bounded(channels: int, seed: int, size: float) -> None:
+    raw = size * torch.randn(2, channels, 3, 3, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
+    scale = GinCoupling(2 * channels, 1).scale(raw)
+    assert torch.allclose(scale.prod(dim=1), torch.ones(2, 3, 3, dtype=torch.float64), rtol=1e-12)
+    assert 3 / 8 < scale.min() <= scale.max() < 8 / 3
+
+
+@pytest.mark.parametrize("channels", [2, 4, 5])
+def test_gin_keeps_volume_exactly(channels: int) -> None:
+    coupling = _drastic_gin(channels, seed=3, size=1.0)
+    x = torch.randn(3, channels, 2, 2, generator=torch.Generator().manual_seed(1), dtype=torch.float64)
+    y, ladj = coupling.call_and_ladj(x)
+    assert torch.equal(ladj, torch.zeros(3, dtype=torch.float64))
+    assert torch.equal(coupling.log_abs_det_jacobian(x, y), ladj)
+    for row in x:
+        jacobian = torch.autograd.functional.jacobian(lambda v: coupling(v[None]).flatten(), row)
+        assert torch.linalg.slogdet(jacobian.reshape(4 * channels, -1)).logabsdet.abs() < 1e-12
+
+
+def test_gin_scales_differ_between_channels_and_positions() -> None:
+    coupling = _drastic_gin(6, seed=0, size=1.0)
+    x = torch.randn(1, 6, 3, 3, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
+    scale = coupling.scale(coupling.net(x[:, :3]).chunk(2, dim=1)[1])
+    assert scale.std(dim=1).min() > 0.01
+    assert scale.std(dim=(2, 3)).min() > 0.01
+
+
+def test_new_gin_coupling_is_the_identity() -> None:
+    x = torch.randn(2, 5, 3, 3)
+    assert torch.allclose(GinCoupling(5, 8)(x), x, rtol=1e-6)
 
 
 def test_coupling_shifts_stay_bounded_far_out_of_the_prior() -> None:

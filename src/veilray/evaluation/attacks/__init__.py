@@ -2,6 +2,14 @@
 
 from veilray.evaluation.attacks.base import ATTACKS, TESTS, Attack, ReleasedCodes, decision_level, lower_bound
 from veilray.evaluation.attacks.linkage import Linkage
+from veilray.evaluation.attacks.membership import (
+    Membership,
+    MembershipResult,
+    Memberships,
+    MembershipScores,
+    likelihood_scores,
+    membership,
+)
 from veilray.evaluation.attacks.verification import Verification
 
 __all__ = [
@@ -9,8 +17,14 @@ __all__ = [
     "TESTS",
     "Attack",
     "Linkage",
+    "Membership",
+    "MembershipResult",
+    "MembershipScores",
+    "Memberships",
     "ReleasedCodes",
     "Verification",
     "decision_level",
+    "likelihood_scores",
     "lower_bound",
+    "membership",
 ]

@@ -15,7 +15,7 @@ from veilray.evaluation.audit.confidence import (
     clopper_pearson_upper,
     decision_confidence,
 )
-from veilray.evaluation.audit.labels import label_subject
+from veilray.evaluation.audit.labels import label_subject, number_subject
 from veilray.evaluation.audit.pairs import Pair
 from veilray.evaluation.audit.report import Check, Report
 from veilray.evaluation.audit.run import audit, audit_mechanism
@@ -47,5 +47,6 @@ __all__ = [
     "clopper_pearson_upper",
     "decision_confidence",
     "label_subject",
+    "number_subject",
     "subject_of",
 ]

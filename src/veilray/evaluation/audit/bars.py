@@ -23,6 +23,7 @@ BARS: dict[tuple[str, Literal["image", "element"]], float] = {
     ("laplace", "element"): 0.9,
     ("directional", "image"): 0.9,
     ("codebook", "image"): 0.9,
+    ("blockwise", "image"): 0.9,
     ("randomised_response", "image"): 0.9,
     ("gaussian", "image"): 0.95,
 }

@@ -47,6 +47,9 @@ class CountingEntropy(Entropy):
     def row(self, index: int) -> CountingEntropy:
         return CountingEntropy("", self.tally, self._inner.row(index))
 
+    def branches(self, count: int) -> tuple[CountingEntropy, ...]:
+        return tuple(CountingEntropy("", self.tally, branch) for branch in self._inner.branches(count))
+
     def streams(self) -> RowStreams:
         return _CountingStreams(self._inner.streams(), self.tally)
 

@@ -15,7 +15,7 @@ import numpy as np
 from veilray.evaluation.audit.confidence import Limit
 from veilray.privacy.mechanisms.base import Floats
 
-__all__ = ["WORST", "Pair", "latent_pairs", "level_pairs", "unusual_rows"]
+__all__ = ["WORST", "Pair", "latent_pairs", "level_pairs", "number_pairs", "unusual_rows"]
 
 WORST = "worst case"
 """Name of the pair that the bars are about; it gets all trials, the others a tenth."""
@@ -76,6 +76,22 @@ def level_pairs(levels: Floats, limit: Limit, cell: Limit) -> tuple[Pair, ...]:
         ("joint", "two rows, second changed", np.stack([a, a]), np.stack([a, b]), limit),
     ]
     return tuple(Pair(name, x, y, claim, family) for family, name, x, y, claim in rows)  # type: ignore[arg-type]
+
+
+def number_pairs(low: float, high: float, limit: Limit) -> tuple[Pair, ...]:
+    """The pairs for one number between two bounds: the bounds themselves, far outside, near each other, none at all."""
+    middle = (low + high) / 2
+
+    def rows(*values: float) -> Floats:
+        return np.array(values, dtype=np.float64)[:, None]
+
+    return (
+        Pair(WORST, rows(low), rows(high), limit, "marginal"),
+        Pair("below against above", rows(low - _FAR), rows(high + _FAR), limit, "joint"),
+        Pair("middle against near it", rows(middle), rows(middle + (high - low) / 100), limit, "joint"),
+        Pair("not a number", rows(np.nan), rows(low), limit, "joint"),
+        Pair("two rows, second at the other bound", rows(low, low), rows(low, high), limit, "joint"),
+    )
 
 
 def unusual_rows(d: int) -> Floats:

@@ -96,7 +96,7 @@ def subject_of(mechanism: Mechanism) -> Subject:
         unusual=unusual_rows(d),
         log_ratio=lambda y, a, b: mechanism.log_likelihood(y, a) - mechanism.log_likelihood(y, b),
         element=element,
-        density=guarantee.bound.kind not in ("index", "none"),
+        density=_has_density(guarantee),
     )
 
 
@@ -106,17 +106,30 @@ def calibrated(name: str, claim: Claim, dimension: int) -> Mechanism:
     Raises:
         ValueError: for an unknown name or a claim that the mechanism cannot keep.
     """
-    return MECHANISMS[name].calibrate(claim, dimension, **_options(name, dimension))
+    return MECHANISMS[name].calibrate(claim, dimension, **_options(name, claim, dimension))
 
 
-def _options(name: str, dimension: int) -> dict[str, Any]:
+def _options(name: str, claim: Claim, dimension: int) -> dict[str, Any]:
     """What a mechanism cannot do without: the one table of special cases."""
     if name == "selection":
         words = SeededEntropy("audit candidates").words((_CANDIDATES, dimension), np.uint64)
         return {"candidates": normals(words)}
     if name == "randomised_response":
         return {"levels": 2, "outside": 0}
+    if name == "blockwise":
+        # Three blocks as even as can be, of which the last is drawn from the prior; fewer where elements are few.
+        count = min(3, max(dimension, 1))
+        sizes = [dimension // count + (block < dimension % count) for block in range(count)]
+        shares = ("1", "1 0", "3/4 1/4 0")[count - 1].split()
+        return {"of": "directional", "sizes": sizes, "shares": [claim.epsilon * Fraction(share) for share in shares]}
     return {}
+
+
+def _has_density(guarantee: Guarantee) -> bool:
+    """Whether the noise has a density in every direction; of blocks, where that of each block has."""
+    if guarantee.bound.kind == "blocks":
+        return guarantee.parameters["of"] in ("directional", "laplace", "gaussian")
+    return guarantee.bound.kind not in ("index", "none")
 
 
 def _limits(guarantee: Guarantee) -> tuple[Limit, Limit | None]:
@@ -128,6 +141,8 @@ def _limits(guarantee: Guarantee) -> tuple[Limit, Limit | None]:
         if guarantee.unit == "element":
             return Limit("mu", mu * root), Limit("mu", mu)
         return Limit("mu", mu), Limit("mu", mu / root) if box else None
+    if "mu_squared" in guarantee.parameters:
+        return Limit("mu", math.sqrt(Fraction(guarantee.parameters["mu_squared"]))), None
     delta = float(guarantee.image_delta)
     cells = box or guarantee.bound.kind == "none"
     element = guarantee.element_epsilon if cells else None

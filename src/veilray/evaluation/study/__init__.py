@@ -6,6 +6,7 @@ is internal and carries no claim.
 
 from veilray.evaluation.study.cells import Cell, Config, select
 from veilray.evaluation.study.contract import STUDIES, Parameters, Scalar, Study
+from veilray.evaluation.study.kinds.cadp import CadpStudy
 from veilray.evaluation.study.kinds.utility import Utility
 from veilray.evaluation.study.plan import Plan
 from veilray.evaluation.study.runner import Failure, Outcome, draw_study, plan_study, run_study
@@ -13,6 +14,7 @@ from veilray.evaluation.study.table import Interval, StudyTable
 
 __all__ = [
     "STUDIES",
+    "CadpStudy",
     "Cell",
     "Config",
     "Failure",

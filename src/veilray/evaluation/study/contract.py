@@ -44,6 +44,13 @@ class Study(ABC):
     def estimate_seconds(self, cell: Parameters) -> float:
         """Processor seconds that the cell is stated to take. Raises ValueError for a cell that cannot be run."""
 
+    def check(self, cell: Parameters, base: Path) -> None:  # noqa: B027 - a kind that reads nothing has nothing to do
+        """Look whether what the cell reads is there, without reading it.
+
+        Raises:
+            ValueError: that says what is missing and how to get it.
+        """
+
     @abstractmethod
     def run(self, cell: Parameters, base: Path) -> Sequence[Mapping[str, Any]]:
         """Measure one cell, alone in a process with one thread.

@@ -21,7 +21,8 @@ class Plan:
     """Cells of a study and their stated cost. `done` and `left` are the chosen cells, in the order of the file.
 
     `seconds` are the processor seconds stated for each cell that is left, `spent_seconds` what the finished cells of
-    the study took, `total_seconds` what the whole study takes: chosen or not, finished or not.
+    the study took, `total_seconds` what the whole study takes: chosen or not, finished or not. `missing` says what the
+    cells that are left would read and do not find.
     """
 
     done: tuple[Cell, ...]
@@ -31,6 +32,7 @@ class Plan:
     total_seconds: float
     jobs: int
     out: Path
+    missing: tuple[str, ...] = ()
 
     @property
     def left_hours(self) -> float:
@@ -56,8 +58,11 @@ def plan_of(
     limits: Limits,
     jobs: int,
     out: Path,
+    base: Path,
 ) -> Plan:
     """State the cost. Finished cells count with their measured time, and scale the kind's estimate of the others.
+
+    What cells read is looked for from the folder `base`.
 
     Raises:
         ValueError: where the study is stated above its core-hours, or a cell above its minutes.
@@ -78,6 +83,7 @@ def plan_of(
         total_seconds=sum(cost.values()),
         jobs=jobs,
         out=out,
+        missing=tuple(dict.fromkeys(told for cell in left if (told := _missing(study, cell, base)))),
     )
     if left and plan.total_hours > limits.core_hours:
         raise ValueError(
@@ -85,6 +91,14 @@ def plan_of(
             f"{len(cells):,} cells: cut the grid, or raise core_hours under [limits]"
         )
     return plan
+
+
+def _missing(study: Study, cell: Cell, base: Path) -> str:
+    try:
+        study.check(cell.parameters, base)
+    except ValueError as error:
+        return str(error)
+    return ""
 
 
 def _stated(study: Study, cell: Cell, limits: Limits) -> float:

@@ -52,13 +52,13 @@ class Outcome:
 
 
 def plan_study(path: Path, patterns: Sequence[str] = (), jobs: int = 1) -> Plan:
-    """State what a study would take; runs and writes nothing.
+    """State what a study would take, and what is missing for it; runs and writes nothing.
 
     Raises:
         ValueError: for a configuration that is wrong or stated above its limits.
     """
     config, study = _open(path)
-    return _plan(config, study, finished_cells(config.out, study)[1], patterns, jobs)
+    return _plan(config, study, finished_cells(config.out, study)[1], patterns, jobs, path.parent)
 
 
 def draw_study(path: Path, patterns: Sequence[str] = ()) -> list[Path]:
@@ -102,13 +102,16 @@ def run_study(
         progress: for a progress bar.
 
     Raises:
-        ValueError: for a configuration that is wrong or stated above its limits, and for cells that are finished.
+        ValueError: for a configuration that is wrong or stated above its limits, for cells that are finished, and for
+            cells that do not find what they read.
         Refused: while another process runs this study.
     """
     config, study = _open(path)
-    plan_study(path, patterns, jobs)  # what is wrong is told before a file is made
+    missing = plan_study(path, patterns, jobs).missing  # what is wrong is told before a file is made
+    if missing:
+        raise ValueError("; ".join(missing))
     with open_for_append(config.out, study) as file:
-        plan = _plan(config, study, file.finished, patterns, jobs)
+        plan = _plan(config, study, file.finished, patterns, jobs, path.parent)
         if plan.done and not resume:
             raise ValueError(
                 f"{config.out} must hold none of these cells, got {len(plan.done):,} of them finished: "
@@ -124,9 +127,9 @@ def _open(path: Path) -> tuple[Config, Study]:
     return config, STUDIES[config.kind]
 
 
-def _plan(config: Config, study: Study, finished: Finished, patterns: Sequence[str], jobs: int) -> Plan:
+def _plan(config: Config, study: Study, finished: Finished, patterns: Sequence[str], jobs: int, base: Path) -> Plan:
     cells = config.cells(study)
-    return plan_of(study, cells, select(cells, patterns), finished, config.limits, jobs, config.out)
+    return plan_of(study, cells, select(cells, patterns), finished, config.limits, jobs, config.out, base)
 
 
 class _Run:

@@ -1,4 +1,4 @@
-"""Affine coupling with a bounded scale: the half of the channels that stays steers the other half."""
+"""Couplings with a bounded scale: the half of the channels that stays steers the other half."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from veilray.flows.base import Flow
 from veilray.flows.layers.actnorm import ActNorm
 
-__all__ = ["INPUT_BOUND", "AffineCoupling", "CouplingNet", "Film", "Given", "bounded_scale"]
+__all__ = ["COUPLINGS", "INPUT_BOUND", "AffineCoupling", "CouplingNet", "Film", "GinCoupling", "Given", "bounded_scale"]
 
 INPUT_BOUND = 4.0
 """The coupling net sees its input clamped to +-4. Activations on data are of order 1 and seldom feel it (on a
@@ -111,23 +111,58 @@ class AffineCoupling(Flow):
         self.moved = channels - self.kept
         self.net = CouplingNet(self.kept, 2 * self.moved, width, generator, maps)
 
+    def scale(self, raw: Tensor) -> Tensor:
+        """Return the scale `(n, moved, h, w)` that the net's output `raw` stands for."""
+        return bounded_scale(raw)
+
+    def log_volume(self, scale: Tensor) -> Tensor:
+        """Return the log-determinant `(n,)` in nats of a scale that `scale` returned."""
+        return scale.log().sum(dim=(1, 2, 3))
+
     @torch.no_grad()
     def initialise(self, x: Tensor, given: Given | None = None) -> None:
         """Set the net's ActNorms from the batch `x`, once."""
         self.net.initialise(x[:, : self.kept], given)
 
     def call_and_ladj(self, x: Tensor, given: Given | None = None) -> tuple[Tensor, Tensor]:
-        """Return y and the sum of the log scales of each row."""
+        """Return y and the log-determinant of each row: the sum of its log scales."""
         kept, moved = x[:, : self.kept], x[:, self.kept :]
         shift, raw = self.net(kept, given).chunk(2, dim=1)
-        scale = bounded_scale(raw)
-        return torch.cat((kept, moved * scale + shift), dim=1), scale.log().sum(dim=(1, 2, 3))
+        scale = self.scale(raw)
+        return torch.cat((kept, moved * scale + shift), dim=1), self.log_volume(scale)
 
     def inverse(self, y: Tensor, given: Given | None = None) -> Tensor:
         """Return x: the net runs forward here too, for y_a = x_a."""
         kept, moved = y[:, : self.kept], y[:, self.kept :]
         shift, raw = self.net(kept, given).chunk(2, dim=1)
-        return torch.cat((kept, (moved - shift) / bounded_scale(raw)), dim=1)
+        return torch.cat((kept, (moved - shift) / self.scale(raw)), dim=1)
+
+
+class GinCoupling(AffineCoupling):
+    """An affine coupling that keeps volume: at each position the log scales of the moved channels sum to zero.
+
+    The scale is `bounded_scale` over its geometric mean among the moved channels. Two values within (0.6, 1.6)
+    differ by a factor below 8/3, and none differs more from the mean: one layer changes a value by a factor
+    within (3/8, 8/3), and its inverse by no more. A single moved channel is shifted only.
+
+    References:
+        Disentanglement by Nonlinear ICA with General Incompressible-flow Networks (GIN) (Sorrenson, Rother and
+        Koethe, 2020). It sets the last log scale to minus the sum of the others; taking the mean off, as the
+        authors' later code does, treats all channels alike and keeps the bound.
+    """
+
+    def scale(self, raw: Tensor) -> Tensor:
+        """Return the scale `(n, moved, h, w)` of the net's output `raw`; at each position its product is 1."""
+        scale = bounded_scale(raw)
+        return scale * (-scale.log().mean(dim=1, keepdim=True)).exp()
+
+    def log_volume(self, scale: Tensor) -> Tensor:
+        """Return zeros `(n,)`."""
+        return scale.new_zeros(len(scale))
+
+
+COUPLINGS: dict[str, type[AffineCoupling]] = {"affine": AffineCoupling, "gin": GinCoupling}
+"""The couplings by the names that a configuration gives them."""
 
 
 def _inputs(x: Tensor, given: Given | None) -> Tensor:

@@ -1,4 +1,4 @@
-"""One step of flow: ActNorm, invertible 1x1 convolution, affine coupling."""
+"""One step of flow: ActNorm, invertible 1x1 convolution, coupling."""
 
 from __future__ import annotations
 
@@ -20,11 +20,18 @@ class Step(Flow):
         Glow: Generative Flow with Invertible 1x1 Convolutions (Kingma and Dhariwal, 2018), figure 2a.
     """
 
-    def __init__(self, channels: int, width: int, generator: torch.Generator | None = None, maps: int = 0) -> None:
+    def __init__(
+        self,
+        channels: int,
+        width: int,
+        generator: torch.Generator | None = None,
+        maps: int = 0,
+        coupling: type[AffineCoupling] = AffineCoupling,
+    ) -> None:
         super().__init__()
         self.actnorm = ActNorm(channels)
         self.mix = InvertibleConv(channels, generator)
-        self.coupling = AffineCoupling(channels, width, generator, maps)
+        self.coupling = coupling(channels, width, generator, maps)
 
     @torch.no_grad()
     def initialise(self, x: Tensor, given: Given | None = None) -> Tensor:

@@ -1,6 +1,7 @@
 """Mechanisms: one file each, all under the contract of `base`, all known by name in `MECHANISMS`."""
 
 from veilray.privacy.mechanisms.base import MECHANISMS, Claim, Mechanism
+from veilray.privacy.mechanisms.blockwise import Blockwise
 from veilray.privacy.mechanisms.codebook import Codebook
 from veilray.privacy.mechanisms.directional import Directional
 from veilray.privacy.mechanisms.gaussian import Gaussian
@@ -10,6 +11,7 @@ from veilray.privacy.mechanisms.selection import Selection
 
 __all__ = [
     "MECHANISMS",
+    "Blockwise",
     "Claim",
     "Codebook",
     "Directional",

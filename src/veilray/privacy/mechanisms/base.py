@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Mapping
 from dataclasses import dataclass
 from fractions import Fraction
 from typing import Any, ClassVar, Literal
@@ -56,7 +57,13 @@ class Mechanism(ABC):
 
     name: ClassVar[str]
     wants_candidates: ClassVar[bool] = False
-    """True when `calibrate` needs `candidates`: a public `(N, dimension)` list drawn without looking at a record."""
+    """True when `calibrate` needs `candidates`, whatever its other options; see `needs_candidates`."""
+
+    @classmethod
+    def needs_candidates(cls, options: Mapping[str, Any]) -> bool:
+        """Whether `calibrate` with these options needs the option `candidates` too: a public `(N, dimension)` list
+        drawn without looking at a record."""
+        return cls.wants_candidates
 
     @classmethod
     @abstractmethod
@@ -72,6 +79,11 @@ class Mechanism(ABC):
     @abstractmethod
     def dimension(self) -> int:
         """Elements of a row."""
+
+    @property
+    def candidates(self) -> Floats | None:
+        """The public list that was given to `calibrate`, `(N, d)`; None for a mechanism that chooses among none."""
+        return None
 
     @abstractmethod
     def bound(self, latent: Floats) -> NDArray[Any]:

@@ -19,7 +19,7 @@ Sources: Bhowmick, Duchi, Freudiger, Kapoor and Rogers 2018; Asi, Feldman and Ta
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from fractions import Fraction
 from itertools import accumulate
 from typing import Any, ClassVar
@@ -29,10 +29,10 @@ from numpy.typing import NDArray
 from scipy.special import gammaln
 
 from veilray.privacy.entropy import Entropy
-from veilray.privacy.exact import exact
 from veilray.privacy.fixed_length import LARGEST_BLOCK_EPSILON, FixedLength, fixed_length
 from veilray.privacy.guarantee import Bound, Guarantee
 from veilray.privacy.mechanisms.base import MECHANISMS, Claim, Floats, Mechanism, finite_rows, whole_options
+from veilray.privacy.partition import read_shares, read_sizes
 from veilray.privacy.samplers.index import coins
 from veilray.privacy.samplers.normal import normals
 from veilray.privacy.spherical_cap import Form
@@ -119,8 +119,13 @@ class Directional(Mechanism):
                 raise ValueError(f"blocks must be absent beside sizes and shares, got {blocks}: sizes count the blocks")
             if given is None:
                 raise ValueError(f"sizes must be given with shares, got shares {split!r} alone")
-            sizes = _sizes(given, dimension, smallest)
-            shares = _shares(split, claim.epsilon, len(sizes))
+            sizes = read_sizes(given, dimension, smallest)
+            shares = read_shares(split, claim.epsilon, len(sizes))
+            if not 0 < min(shares) <= max(shares) <= LARGEST_BLOCK_EPSILON:
+                wrong = min(shares) if min(shares) <= 0 else max(shares)
+                raise ValueError(
+                    f"shares must each be above 0 and at most {LARGEST_BLOCK_EPSILON}, got {wrong}: use more sizes"
+                )
             plans = (fixed_length(share, form, k, candidates) for k, share in zip(sizes, shares, strict=True))
             return cls(claim.epsilon, tuple(plans), shares)
         count = -(-claim.epsilon // LARGEST_BLOCK_EPSILON) if blocks is None else blocks
@@ -293,46 +298,6 @@ def _length(b: FixedLength) -> float:
 def _even(dimension: int, count: int) -> tuple[int, ...]:
     """Sizes of `count` blocks that differ by one at most, the larger ones first."""
     return tuple(dimension // count + (b < dimension % count) for b in range(count))
-
-
-def _sizes(given: Any, dimension: int, smallest: int) -> tuple[int, ...]:
-    """The option `sizes`, checked."""
-    try:
-        sizes = tuple(int(str(part)) for part in _parts("sizes", given))
-    except ValueError:
-        raise ValueError(f"sizes must be whole numbers such as 4,12, got {given!r}") from None
-    if not sizes or min(sizes) < smallest:
-        raise ValueError(f"sizes must each be at least {smallest}, got {given!r}")
-    if sum(sizes) != dimension:
-        raise ValueError(f"sizes must sum to the dimension {dimension}, got {given!r}, which sum to {sum(sizes)}")
-    return sizes
-
-
-def _shares(given: Any, epsilon: Fraction, count: int) -> tuple[Fraction, ...]:
-    """The option `shares`, checked; equal ones where it is None."""
-    if given is None:
-        shares = (epsilon / count,) * count
-    else:
-        shares = tuple(exact(part, "shares") for part in _parts("shares", given))
-    if len(shares) != count:
-        raise ValueError(f"shares must be one for each of the {count} sizes, got {len(shares)}")
-    if sum(shares) != epsilon:
-        raise ValueError(f"shares must sum to epsilon {epsilon} exactly, got {sum(shares)}")
-    if not 0 < min(shares) <= max(shares) <= LARGEST_BLOCK_EPSILON:
-        wrong = min(shares) if min(shares) <= 0 else max(shares)
-        raise ValueError(
-            f"shares must each be above 0 and at most {LARGEST_BLOCK_EPSILON}, got {wrong}: use more sizes"
-        )
-    return shares
-
-
-def _parts(name: str, given: Any) -> Iterable[Any]:
-    """The parts of an option that is text with commas, as on a command line, or a sequence."""
-    if isinstance(given, str):
-        return given.split(",")
-    if isinstance(given, Iterable):
-        return given
-    raise ValueError(f"{name} must be numbers with commas between or a sequence, got {given!r}")
 
 
 def _computed_side(b: FixedLength, candidates: Floats, units: Floats) -> NDArray[np.bool_]:

@@ -6,13 +6,14 @@ Never for a release: nothing in `veilray.methods` or `veilray.privacy` may impor
 from veilray.evaluation.audit.gallery import bounds, directions, noise, pipelines
 from veilray.evaluation.audit.gallery.bounds import BatchMatrixClip
 from veilray.evaluation.audit.gallery.entry import GALLERY, Entry, SoundLaplace
-from veilray.evaluation.audit.gallery.pipelines import RandomisedLabel
+from veilray.evaluation.audit.gallery.pipelines import RandomisedLabel, RandomisedNumber
 
 __all__ = [
     "GALLERY",
     "BatchMatrixClip",
     "Entry",
     "RandomisedLabel",
+    "RandomisedNumber",
     "SoundLaplace",
     "bounds",
     "directions",

@@ -11,6 +11,7 @@ from veilray.evaluation.audit.confidence import Limit
 from veilray.evaluation.audit.gallery.entry import SoundLaplace, entry
 from veilray.evaluation.audit.pairs import WORST, Pair, latent_pairs
 from veilray.evaluation.audit.subject import Subject
+from veilray.methods.baselines import published_clip, published_radius
 from veilray.privacy import Entropy
 from veilray.privacy.bounds import GridBound
 from veilray.privacy.mechanisms.base import Floats
@@ -59,7 +60,7 @@ class BatchMatrixClip(SoundLaplace):
 
     def __init__(self) -> None:
         super().__init__()
-        self.radius = min(float(self.epsilon) / 2, 4.0)
+        self.radius = published_radius(float(self.epsilon))
         self.scale = Fraction(self.radius) * 256 / self.epsilon
 
     @property
@@ -73,9 +74,7 @@ class BatchMatrixClip(SoundLaplace):
     def bound_batches(self, batches: Floats) -> Floats:
         """The published clip of each batch of `(b, n, d)`."""
         finite = np.where(np.isfinite(batches).all(axis=2, keepdims=True), batches, 0.0)
-        norm = np.linalg.norm(finite, ord=1, axis=(1, 2), keepdims=True)
-        factor = self.radius / np.maximum(norm, self.radius)
-        return np.asarray(np.rint(finite * factor * 256))
+        return np.asarray(np.rint(published_clip(finite, self.radius) * 256))
 
     def alone(self, rows: Floats, entropy: Entropy, record: int) -> Floats:
         """Each `record` rows as a batch of their own."""

@@ -1,4 +1,4 @@
-"""Broken directional releases: a constant across the direction, a loop until success, blocks that overspend."""
+"""Broken directional releases: a constant across the direction, a loop until success, blocks that overspend or stay."""
 
 from __future__ import annotations
 
@@ -14,9 +14,10 @@ from veilray.evaluation.audit.confidence import Limit
 from veilray.evaluation.audit.gallery.entry import entry
 from veilray.evaluation.audit.pairs import latent_pairs, unusual_rows
 from veilray.evaluation.audit.subject import Subject, subject_of
-from veilray.privacy import Entropy
+from veilray.privacy import Claim, Entropy
 from veilray.privacy.fixed_length import fixed_length
-from veilray.privacy.mechanisms.base import Floats
+from veilray.privacy.mechanisms.base import Floats, finite_rows
+from veilray.privacy.mechanisms.blockwise import Blockwise
 from veilray.privacy.mechanisms.directional import Directional
 from veilray.privacy.samplers.normal import normals
 
@@ -106,3 +107,25 @@ class WholeEpsilonInEachBlock:
         """The claim with its shares, and blocks that ignore them."""
         blocks = tuple(fixed_length(self.claim, "gaussian", k) for k in self.sizes)
         return replace(subject_of(Directional(self.claim, blocks, (Fraction(3, 2), Fraction(1, 2)))), name=name)
+
+
+@entry("kept block", "last element flipped / projection", "noise has full rank")
+class KeptBlock:
+    """A block without a share passes through as it is, in place of a draw of the prior: CADP's untouched dimensions.
+
+    Toelle et al. 2022. By its own likelihood nothing is wrong: that block has no part in it.
+    """
+
+    claim = Claim.of(2)
+    kept = 3
+
+    def subject(self, name: str) -> Subject:
+        """The claim of a sound blockwise release, its last block replaced by the record's own."""
+        sound = Blockwise.calibrate(self.claim, 8, sizes=(5, self.kept), shares=(self.claim.epsilon, 0))
+
+        def release(rows: Floats, entropy: Entropy) -> Floats:
+            drawn = sound.release(rows, entropy)
+            drawn[:, -self.kept :] = finite_rows(rows)[:, -self.kept :]
+            return drawn
+
+        return replace(subject_of(sound), name=name, release=release)

@@ -1,4 +1,4 @@
-"""A broken pipeline around a sound mechanism: the label is randomised for the folder and true for the decoder."""
+"""Broken pipelines around sound mechanisms: a true label at the decoder, bounds read from the records."""
 
 from __future__ import annotations
 
@@ -7,14 +7,15 @@ from fractions import Fraction
 import numpy as np
 
 from veilray.evaluation.audit.gallery.entry import entry
-from veilray.evaluation.audit.labels import label_subject
+from veilray.evaluation.audit.labels import label_subject, number_subject
 from veilray.evaluation.audit.subject import Subject
 from veilray.privacy import Entropy
+from veilray.privacy.bounded_number import release_numbers
 from veilray.privacy.mechanisms.base import Floats, Integers
 from veilray.privacy.mechanisms.randomised_response import respond
 from veilray.privacy.samplers.normal import normals
 
-__all__ = ["RandomisedLabel"]
+__all__ = ["RandomisedLabel", "RandomisedNumber"]
 
 
 class RandomisedLabel:
@@ -48,3 +49,33 @@ class TrueLabelAtDecode(RandomisedLabel):
     def shown_to_decoder(self, labels: Integers, drawn: Integers) -> Integers:
         del drawn
         return labels
+
+
+class RandomisedNumber:
+    """An age randomised within 0 to 100: the control."""
+
+    epsilon = Fraction(1)
+    bounds = Fraction(0), Fraction(100)
+
+    def pipeline(self, values: Floats, entropy: Entropy) -> Floats:
+        """What is written of each number, `(n, 1)`."""
+        low, high = self.bounds_of(values)
+        return release_numbers(values, low, high, self.epsilon, entropy).astype(np.float64)[:, None]
+
+    def bounds_of(self, values: Floats) -> tuple[Fraction, Fraction]:
+        """The bounds that the numbers are drawn within."""
+        del values
+        return self.bounds
+
+    def subject(self, name: str = "randomised number") -> Subject:
+        """The pipeline with its claim."""
+        return number_subject(name, self.pipeline, self.epsilon, self.bounds)
+
+
+@entry("bounds from the records", "batch independence")
+class BoundsFromTheRecords(RandomisedNumber):
+    """The bounds are the least and the largest number that is there: one record moves all the others."""
+
+    def bounds_of(self, values: Floats) -> tuple[Fraction, Fraction]:
+        finite = np.nan_to_num(values, nan=0.0, posinf=1e9, neginf=-1e9).clip(-1e9, 1e9)
+        return Fraction(finite.min()), Fraction(finite.max()) + 1

@@ -21,13 +21,12 @@ from numpy.typing import NDArray
 
 from veilray.codes import ContentCode, LatentCode, load_code
 from veilray.codes.choice import decayed
+from veilray.evaluation.study.kinds.utility import DECAYED, PREPARE
 from veilray.privacy import MECHANISMS, Claim, Mechanism, SeededEntropy
 
-__all__ = ["DECAYED", "Kept", "Prepared", "mechanism_for"]
+__all__ = ["Kept", "Prepared", "mechanism_for"]
 
 _CANDIDATES = 1024
-DECAYED = "-decayed"
-"""What a kind of code ends with where later numbers may weigh less than earlier ones."""
 _DELTA = {"gaussian": "1e-6"}
 """Gaussian noise keeps no pure claim; its delta stands in the tables."""
 
@@ -40,7 +39,7 @@ class Prepared:
 
     def __post_init__(self) -> None:
         if not self.folder.is_dir():
-            raise ValueError(f"data set must be a prepared folder, got {self.folder}: run studies/prepare_utility.py")
+            raise ValueError(f"data set must be a prepared folder, got {self.folder}: {PREPARE}")
 
     @cached_property
     def sets(self) -> dict[str, NDArray[Any]]:
@@ -60,13 +59,26 @@ class Prepared:
         with np.load(self._file(f"codes/{_base(kind)}.npz"), allow_pickle=False) as found:
             return {name: found[name] for name in found.files}
 
-    def kept(self, kind: str, mechanism: str, epsilon: str) -> Kept:
-        """What this mechanism keeps at this epsilon, as the public images chose it."""
-        keep, decay = json.loads(self._file("keep.json").read_text())[kind][mechanism][epsilon]
+    def kept(self, kind: str, mechanism: str, epsilon: str, forced: int | None = None) -> Kept:
+        """What this mechanism keeps at this epsilon, as the public images chose it; or the first `forced` numbers.
+
+        Raises:
+            ValueError: where nothing was chosen for them, or fewer numbers than `forced` are there.
+        """
+        keep, decay = self._chosen(kind, mechanism, epsilon) if forced is None else (forced, None)
         nested, weights = self.nested(kind), decayed(keep, decay)
         code = nested.first(keep, decay) if isinstance(nested, ContentCode) else nested.first(keep)
         rows = {part: found[:, :keep] * weights for part, found in self.rows(kind).items()}
         return Kept(code, rows["private"], rows["test"])
+
+    def _chosen(self, kind: str, mechanism: str, epsilon: str) -> tuple[int, float | None]:
+        found: Any = json.loads(self._file("keep.json").read_text())
+        for name in (kind, mechanism, epsilon):
+            if name not in found:
+                raise ValueError(f"keep.json of {self.folder} must have a k for {kind} {mechanism} {epsilon}, got none")
+            found = found[name]
+        keep, decay = found
+        return int(keep), None if decay is None else float(decay)
 
     @property
     def model(self) -> Path:
@@ -76,7 +88,7 @@ class Prepared:
     def _file(self, name: str) -> Path:
         path = self.folder / name
         if not path.exists():
-            raise ValueError(f"{name} must be prepared, got none in {self.folder}: run studies/prepare_utility.py")
+            raise ValueError(f"{name} must be prepared, got none in {self.folder}: {PREPARE}")
         return path
 
 

@@ -4,6 +4,9 @@ One cell is one data set, kept code, mechanism, epsilon, space and seed. In the 
 code rows and are asked about clean codes; in the space `image` they see the decoded pictures and are asked about real
 ones. The mechanisms `raw` (no protection) and `null` (noise alone) are the ends of the scale. A seed varies noise,
 learner and attacker; codes and networks are fitted once.
+
+k is what the public images chose. A cell with `keep` forces it, to show afterwards what each k would have given; and
+`bounded` is then what the directional mechanism starts from, the direction of those numbers, with no noise at all.
 """
 
 from __future__ import annotations
@@ -17,17 +20,22 @@ from veilray.evaluation.study.contract import STUDIES, Parameters, Study
 if TYPE_CHECKING:
     from veilray.evaluation.study.table import StudyTable
 
-__all__ = ["CONTROLS", "SPACES", "Utility"]
+__all__ = ["CONTROLS", "DECAYED", "PREPARE", "SPACES", "Utility"]
 
 SPACES = ("code", "image")
-CONTROLS = ("raw", "null")
+DECAYED = "-decayed"
+"""What a kind of code ends with where later numbers may weigh less than earlier ones."""
+PREPARE = "run studies/prepare_utility.py"
+CONTROLS = ("raw", "null", "bounded")
+"""What has no epsilon."""
 _SECONDS = {"code": 15.0, "image": 200.0}
 
 
 class Utility(Study):
     """Train on released, test on real."""
 
-    key_columns = ("dataset", "code", "mechanism", "epsilon", "space", "seed")
+    key_columns = ("dataset", "code", "mechanism", "epsilon", "space", "seed", "keep")
+    optional_columns = ("keep",)
     result_columns = (
         "learner",
         "kept",
@@ -51,8 +59,23 @@ class Utility(Study):
         if cell["space"] not in SPACES:
             raise ValueError(f"space must be one of {', '.join(SPACES)}, got {cell['space']!r}")
         if (cell["mechanism"] in CONTROLS) != (cell["epsilon"] == "none"):
-            raise ValueError(f"epsilon must be none for raw and null alone, got {cell['epsilon']!r}")
+            raise ValueError(f"epsilon must be none for {', '.join(CONTROLS)} alone, got {cell['epsilon']!r}")
+        if cell["mechanism"] == "bounded" and "keep" not in cell:
+            raise ValueError("keep must be given for bounded, got none")
+        if "keep" in cell and (cell["space"] != "code" or cell["mechanism"] == "null"):
+            raise ValueError(f"keep must be absent for pictures and null, got {cell['keep']!r}")
         return _SECONDS[str(cell["space"])]
+
+    def check(self, cell: Parameters, base: Path) -> None:
+        folder = base / str(cell["prepared"]) / str(cell["dataset"])
+        read = ["sets.npz"]
+        if cell["space"] == "code":
+            read += [f"codes/{str(cell['code']).removesuffix(DECAYED)}.npz", "keep.json"]
+        elif cell["mechanism"] != "raw":
+            read += ["model/model.json"]
+        for name in read:
+            if not (folder / name).exists():
+                raise ValueError(f"data set must be prepared, got none in {folder / name}: {PREPARE}")
 
     def run(self, cell: Parameters, base: Path) -> Sequence[Mapping[str, Any]]:
         from veilray.evaluation.study.kinds.prepared import Prepared

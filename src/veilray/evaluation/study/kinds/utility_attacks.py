@@ -16,6 +16,7 @@ from veilray.evaluation.study.kinds.utility_scale import (
     MAIN_LEARNERS,
     Scale,
     bars,
+    chosen,
     datasets,
     means,
     scale_of,
@@ -50,7 +51,7 @@ class Mark:
 
 def marks(rows: StudyTable, dataset: str) -> list[Mark]:
     """The settings of one data set between its controls; none while an end is not measured or leaves no room."""
-    mine = rows.where(dataset=dataset, space="code", code=MAIN_CODE, learner=_LEARNER)
+    mine = chosen(rows).where(dataset=dataset, space="code", code=MAIN_CODE, learner=_LEARNER)
     if not len(mine):
         return []
     scale = scale_of(rows, dataset, "code")
@@ -101,7 +102,7 @@ def draw_frontier(rows: StudyTable) -> Figure | None:
 
 def draw_attacks(rows: StudyTable) -> Figure | None:
     """Rank-1 and verification against epsilon below their theory lines; None without an attacked setting."""
-    attacked = rows.where(space="code", code=MAIN_CODE, learner=_LEARNER)
+    attacked = chosen(rows).where(space="code", code=MAIN_CODE, learner=_LEARNER)
     attacked = StudyTable(rows.columns, [tuple(row.values()) for row in attacked if row["verification"]])
     if not len(attacked):
         return None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import numpy as np
@@ -15,7 +16,7 @@ from veilray.evaluation.study.contract import Parameters
 from veilray.evaluation.study.kinds.prepared import Prepared, mechanism_for
 from veilray.evaluation.utility import LEARNERS, CodeAware, Learner, score
 from veilray.methods import load_method
-from veilray.privacy import Claim, Mechanism, SeededEntropy
+from veilray.privacy import MECHANISMS, Claim, Mechanism, SeededEntropy
 from veilray.privacy.samplers.normal import normals
 
 __all__ = ["measured"]
@@ -38,27 +39,35 @@ def measured(prepared: Prepared, cell: Parameters) -> list[Row]:
     name, epsilon, seed = str(cell["mechanism"]), str(cell["epsilon"]), int(cell["seed"])
     if cell["space"] == "image":
         return _pictures(prepared, name, epsilon, seed)
-    return _codes(prepared, str(cell["code"]), name, epsilon, seed)
+    forced = int(cell["keep"]) if "keep" in cell else None
+    return _codes(prepared, str(cell["code"]), name, epsilon, seed, forced)
 
 
-def _codes(prepared: Prepared, kind: str, name: str, epsilon: str, seed: int) -> list[Row]:
+def _codes(prepared: Prepared, kind: str, name: str, epsilon: str, seed: int, forced: int | None) -> list[Row]:
     logistic = LEARNERS["code-logistic"]()
-    if name == "raw":
-        rows = prepared.rows(kind)
-        return [_scored(logistic, rows["private"], prepared, rows["test"], seed) | {"kept": rows["test"].shape[1]}]
+    if name in ("raw", "bounded"):
+        rows = {part: found[:, :forced] for part, found in prepared.rows(kind).items()}
+        shown = rows["private"] if name == "raw" else _directions(rows["private"])
+        return [_scored(logistic, shown, prepared, rows["test"], seed) | {"kept": shown.shape[1]}]
     if name == "null":
         kept = prepared.kept(kind, "directional", "1")
         noise = normals(SeededEntropy(f"null {seed}").words(kept.private.shape, np.uint64))
         return [_null(noise, prepared, kept.test, logistic, seed) | {"kept": kept.code.dimension}]
-    kept = prepared.kept(kind, name, epsilon)
+    kept = prepared.kept(kind, name, epsilon, forced)
     mechanism = mechanism_for(name, epsilon, kept.code)
     drawn = mechanism.release(kept.private, SeededEntropy(f"utility {prepared.folder.name} {seed}"))
     told = {"kept": kept.code.dimension, "patient_epsilon": _patient_epsilon(prepared, epsilon)}
     told |= _attacked(prepared, mechanism, drawn, kept.private, seed)
     found = [_scored(logistic, mechanism.to_prior(drawn), prepared, kept.test, seed)]
-    if name == "directional" and kind.startswith("invariant"):
+    if name == "directional" and kind.startswith("invariant") and forced is None:
         found.append(_scored(CodeAware(mechanism, kept.code.reference), drawn, prepared, kept.test, seed))
     return [row | told for row in found]
+
+
+def _directions(rows: NDArray[np.float64]) -> NDArray[np.float64]:
+    """What the directional mechanism is given of each row, at the length that a prior row has."""
+    keep = rows.shape[1]
+    return np.asarray(MECHANISMS["directional"].calibrate(Claim.of("1"), keep).bound(rows) * math.sqrt(keep))
 
 
 def _pictures(prepared: Prepared, name: str, epsilon: str, seed: int) -> list[Row]:

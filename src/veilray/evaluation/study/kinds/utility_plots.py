@@ -26,11 +26,13 @@ from veilray.evaluation.palette import (
     Style,
 )
 from veilray.evaluation.study.kinds.utility_attacks import draw_attacks, draw_frontier
+from veilray.evaluation.study.kinds.utility_keeps import draw_keeps
 from veilray.evaluation.study.kinds.utility_scale import (
     MAIN_CODE,
     MAIN_LEARNERS,
     Scale,
     bars,
+    chosen,
     datasets,
     means,
     scale_of,
@@ -60,6 +62,9 @@ BASELINES: Mapping[tuple[str, str], Baseline] = {
     ),
 }
 """By data set and space. Feasibility studies of this project, 3 or 8 seeds: one probe, no interval was kept."""
+
+_KEEPS = "utility-keeps"
+_AT_FOUR = {dataset: found.values["4"] for (dataset, space), found in BASELINES.items() if space == "code"}
 
 _CODE_STYLES: Mapping[str, Style] = {
     "invariant": (VERMILLION, "o"),
@@ -95,6 +100,7 @@ class Level:
 
 def draw(rows: StudyTable, folder: Path) -> list[Path]:
     """Draw every figure that the table has rows for into `folder`; returns the files written."""
+    whole_table, rows = rows, chosen(rows)
     drawn: list[Path] = []
     for dataset in datasets(rows):
         for name, figure in (
@@ -105,7 +111,8 @@ def draw(rows: StudyTable, folder: Path) -> list[Path]:
             if figure is not None:
                 drawn.append(folder / f"{name}-{dataset}.png")
                 figure.savefig(drawn[-1])
-    for name, whole in (("frontier", draw_frontier(rows)), ("attacks", draw_attacks(rows))):
+    hindsight = draw_keeps(whole_table, _AT_FOUR, "pixel PCA baseline, epsilon 4")
+    for name, whole in (("frontier", draw_frontier(rows)), ("attacks", draw_attacks(rows)), (_KEEPS, hindsight)):
         if whole is not None:
             drawn.append(folder / f"{name}.png")
             whole.savefig(drawn[-1])

@@ -11,7 +11,18 @@ from numpy.typing import NDArray
 from veilray.evaluation.controls import normalised_utility
 from veilray.evaluation.study.table import Interval, StudyTable
 
-__all__ = ["MAIN_CODE", "MAIN_LEARNERS", "NO_CLAIM", "Scale", "bars", "datasets", "means", "scale_of"]
+__all__ = [
+    "MAIN_CODE",
+    "MAIN_LEARNERS",
+    "NO_CLAIM",
+    "Scale",
+    "bars",
+    "chosen",
+    "datasets",
+    "forced",
+    "means",
+    "scale_of",
+]
 
 NO_CLAIM = "none"
 """Epsilon of the ends of the scale."""
@@ -59,9 +70,19 @@ def datasets(rows: StudyTable) -> list[str]:
     return list(dict.fromkeys(rows.column("dataset")))
 
 
+def chosen(rows: StudyTable) -> StudyTable:
+    """The rows whose k was chosen on public images: all that any comparison is made of."""
+    return rows.where(keep="")
+
+
+def forced(rows: StudyTable) -> StudyTable:
+    """The rows whose k was forced, to look at it afterwards."""
+    return StudyTable(rows.columns, [tuple(row.values()) for row in rows if row["keep"]])
+
+
 def scale_of(rows: StudyTable, dataset: str, space: str) -> Scale:
     """The ends of one data set and space. Raises ValueError where the table has no row of them."""
-    mine = rows.where(dataset=dataset, space=space)
+    mine = chosen(rows).where(dataset=dataset, space=space)
     if not len(mine):
         raise ValueError(f"dataset and space must have rows in the table, got none of {dataset} {space}")
     metric = mine.column("metric")[0]

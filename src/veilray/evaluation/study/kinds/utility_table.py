@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 
-from veilray.evaluation.study.kinds.utility_scale import MAIN_LEARNERS, NO_CLAIM, Scale, scale_of
+from veilray.evaluation.study.kinds.utility_scale import MAIN_LEARNERS, NO_CLAIM, Scale, chosen, scale_of
 from veilray.evaluation.study.table import Interval, StudyTable
 
 __all__ = ["table"]
@@ -21,6 +21,7 @@ def table(rows: StudyTable, dataset: str, space: str) -> str:
     Raises:
         ValueError: where the table has no row of this data set and space.
     """
+    rows = chosen(rows)
     scale = scale_of(rows, dataset, space)
     mine = rows.where(dataset=dataset, space=space)
     epsilons = sorted({text for text in mine.column("epsilon") if text != NO_CLAIM}, key=float)

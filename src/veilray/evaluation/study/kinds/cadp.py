@@ -1,0 +1,90 @@
+"""Content-aware release under a diagnosis: train on released pictures, test on real ones, above every null.
+
+One cell is one setting (a data set and what of it is public), one release or control, label policy, epsilon and seed.
+Releases are `cadp` under a registered mechanism. Beside them stand `raw`, `null-conditional` (the label and no image),
+`public-only`, `dp-sgd`, `published` (no claim), `content-code` (the directional method's code, unlabelled), and
+`membership` (is the flow's training set told by its likelihood?). A seed varies noise, learner and attacker; the flow
+of a setting is fitted once.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from veilray.evaluation.study.contract import STUDIES, Parameters, Study
+
+if TYPE_CHECKING:
+    from veilray.evaluation.study.table import StudyTable
+
+__all__ = ["NO_CLAIM", "POLICIES", "CadpStudy"]
+
+NO_CLAIM = "none"
+POLICIES = ("public", "randomised", NO_CLAIM)
+
+_MECHANISMS = ("directional", "laplace", "gaussian", "codebook", "selection")
+_SECONDS = {
+    "raw": 40.0,
+    "null-conditional": 150.0,
+    "public-only": 40.0,
+    "dp-sgd": 120.0,
+    "published": 200.0,
+    "content-code": 15.0,
+    "membership": 90.0,
+}
+_WITHOUT_EPSILON = ("raw", "public-only", "membership")
+
+
+class CadpStudy(Study):
+    """Releases of `cadp`, and every control."""
+
+    key_columns = ("setting", "release", "policy", "epsilon", "seed")
+    result_columns = (
+        "learner",
+        "metric",
+        "value",
+        "low",
+        "high",
+        "chance",
+        "images",
+        "label_epsilon",
+        "label_kept",
+        "layout",
+        "consistency",
+        "reader",
+        "rank_one",
+        "rank_one_line",
+        "verification",
+        "verification_line",
+        "attacks_verdict",
+        "control",
+    )
+    settings = ("prepared",)
+
+    def estimate_seconds(self, cell: Parameters) -> float:
+        release, policy, epsilon = str(cell["release"]), str(cell["policy"]), str(cell["epsilon"])
+        if release not in (*_MECHANISMS, *_SECONDS):
+            raise ValueError(f"release must be one of {', '.join((*_MECHANISMS, *_SECONDS))}, got {release!r}")
+        if policy not in POLICIES:
+            raise ValueError(f"policy must be one of {', '.join(POLICIES)}, got {policy!r}")
+        nothing_drawn = release in _WITHOUT_EPSILON or (release == "null-conditional" and policy == "public")
+        if nothing_drawn != (epsilon == NO_CLAIM):
+            raise ValueError(f"epsilon must be none where nothing is drawn, and only there, got {epsilon!r}")
+        return _SECONDS.get(release, 45.0)
+
+    def run(self, cell: Parameters, base: Path) -> Sequence[Mapping[str, Any]]:
+        from veilray.evaluation.study.kinds.cadp_cells import measured
+        from veilray.evaluation.study.kinds.cadp_prepared import CadpSet
+
+        prepared = CadpSet(base / str(cell["prepared"]) / str(cell["setting"]))
+        empty = dict.fromkeys(self.result_columns)
+        return [{**empty, **row} for row in measured(prepared, cell)]
+
+    def plot(self, rows: StudyTable, folder: Path) -> list[Path]:
+        from veilray.evaluation.study.kinds.cadp_plots import draw
+
+        return draw(rows, folder)
+
+
+STUDIES.register("cadp")(CadpStudy())
