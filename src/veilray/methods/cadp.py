@@ -41,7 +41,6 @@ from veilray.flows import (
     GlowConfig,
     Latent,
     Progress,
-    TrainingConfig,
     load_card,
     load_flow,
     save_flow,
@@ -52,7 +51,7 @@ from veilray.methods.base import METHODS, Method, ModelCard, read_card
 from veilray.methods.budget import best_layout
 from veilray.methods.declared import Declared, Facts, parse_bounds
 from veilray.methods.domain import Domain, complexity
-from veilray.methods.fitting import PublicImages, ema_decay, public_images, training_statement
+from veilray.methods.fitting import PublicImages, fitted_to, public_images, training_schedule, training_statement
 from veilray.methods.latent_directions import LatentDirections, task_reader
 from veilray.privacy import MECHANISMS, Claim, Entropy, Mechanism, ModelTraining
 from veilray.privacy.samplers.normal import normals
@@ -153,17 +152,12 @@ class CADP(Method):
         if declared_task not in (*names, _PICTURE):
             raise ValueError(f"task must be one of {', '.join(names)} or {_PICTURE}, got {declared_task!r}")
         training = training_statement(training_data, statement)
+        schedule = training_schedule(
+            epochs=epochs, batch_size=batch_size, learning_rate=learning_rate, seed=seed, max_minutes=max_minutes
+        )
         with public_images(collection, Geometry(size, channels, bits), folder, resume=resume) as images:
             declared = Declared.of(names, images.training_facts, parse_bounds(bounds or {}))
             count = len(images.training)
-            schedule = TrainingConfig(
-                epochs=epochs,
-                batch_size=min(batch_size, count),
-                learning_rate=learning_rate,
-                ema_decay=ema_decay(epochs * count // batch_size),
-                seed=seed,
-                max_minutes=max_minutes,
-            )
             flow = ConditionalGlow(config, declared.config, seed)
             told = declared.condition(images.training_facts)
 
@@ -174,7 +168,7 @@ class CADP(Method):
                 flow,
                 images.training,
                 images.validation,
-                schedule,
+                fitted_to(schedule, count),
                 folder,
                 resume=resume,
                 on_progress=on_progress,

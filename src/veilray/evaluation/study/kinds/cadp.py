@@ -73,6 +73,19 @@ class CadpStudy(Study):
             raise ValueError(f"epsilon must be none where nothing is drawn, and only there, got {epsilon!r}")
         return _SECONDS.get(release, 45.0)
 
+    def check(self, cell: Parameters, base: Path) -> None:
+        folder = base / str(cell["prepared"]) / str(cell["setting"])
+        read = ["sets.npz"]
+        if cell["release"] not in ("raw", "public-only", "dp-sgd", "published", "content-code"):
+            read.append("model/model.json")
+        if cell["release"] == "content-code":
+            read.append("keep.json")
+        if cell["policy"] == "randomised" and cell["release"] in _MECHANISMS:
+            read.append("shares.json")
+        for name in read:
+            if not (folder / name).exists():
+                raise ValueError(f"{name} must be prepared, got none in {folder}: run studies/prepare_cadp.py")
+
     def run(self, cell: Parameters, base: Path) -> Sequence[Mapping[str, Any]]:
         from veilray.evaluation.study.kinds.cadp_cells import measured
         from veilray.evaluation.study.kinds.cadp_prepared import CadpSet
