@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import shutil
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
@@ -182,6 +183,13 @@ def write_code(prepared: CadpSet, folder: Path, classes: int) -> None:
     print(folder.name, "keeps", keeps, flush=True)
 
 
+def take_code(source: Path, folder: Path) -> None:
+    """Take the content code, and its k, of a set that studies/prepare_utility.py prepared from the same public part."""
+    shutil.copytree(source / "codes" / "invariant", folder / "code", dirs_exist_ok=True)
+    chosen = json.loads((source / "keep.json").read_text())["invariant"]["directional"]
+    (folder / "keep.json").write_text(json.dumps({epsilon: chosen[epsilon][0] for epsilon in EPSILONS}) + "\n")
+
+
 def write_shares(prepared: CadpSet, folder: Path) -> None:
     """Choose the label's share of epsilon on the public images: half of them released, the other half tested."""
     images = prepared.sets["public_images"][:2000]
@@ -209,6 +217,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--sets", type=Path, required=True, help="folder of the sets that studies/datasets.py wrote")
     parser.add_argument("--data", type=Path, default=Path("../shared/data"), help="folder of the .npz sets")
     parser.add_argument("--out", type=Path, required=True, help="folder of prepared settings")
+    parser.add_argument("--code", type=Path, help="a set of prepare_utility.py with a content code of the same images")
     parser.add_argument("--max-minutes", type=float, default=6.0, help="of training the flow")
     options = parser.parse_args(arguments)
     setting, folder = SETTINGS[options.name], options.out / options.name
@@ -219,7 +228,10 @@ def main(arguments: Sequence[str] | None = None) -> None:
         write_model(setting, folder, options.max_minutes)
     prepared = CadpSet(folder)
     if setting.code and not (folder / "keep.json").exists():
-        write_code(prepared, folder, len(prepared.label_names))
+        if options.code:
+            take_code(options.code, folder)
+        else:
+            write_code(prepared, folder, len(prepared.label_names))
     if setting.code:
         load_code(folder / "code")
     if setting.shares and not (folder / "shares.json").exists():

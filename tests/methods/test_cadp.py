@@ -88,6 +88,17 @@ def test_a_saved_model_is_the_same_model(cadp: CADP, model: Path, private_digits
     assert sum(shares) == pytest.approx(1, abs=1e-3)
 
 
+def test_levels_of_other_patients_stay_out_of_the_card(
+    tmp_path: Path, public: Path, tiny_options: dict[str, Any]
+) -> None:
+    options = {**tiny_options, "training_data": "other patients", "statement": "a ward"}
+    fitted = fit("cadp", public, tmp_path / "model", condition="colour", keep=2, **options)
+    assert "blue" not in fitted.card.model_dump_json()
+    again = load_method(tmp_path / "model")
+    assert isinstance(again, CADP)
+    assert again.declared.levels_of == {"colour": ("blue", "red")}
+
+
 @pytest.mark.parametrize("name", MECHANISMS)
 def test_every_mechanism_releases_under_the_conditions(cadp: CADP, private_digits: np.ndarray, name: str) -> None:
     claim, options = MECHANISMS[name]
@@ -209,9 +220,7 @@ def test_unknown_facts_to_decode_under_are_refused(
 
 
 def test_an_unconditional_model_decodes_under_nothing(tmp_path: Path, private: Path, directional_model: Path) -> None:
-    with pytest.raises(
-        ValueError, match="decode under must go with a conditional model, got it with"
-    ):
+    with pytest.raises(ValueError, match="decode under must go with a conditional model, got it with"):
         release(
             private, directional_model, "1", tmp_path / "out", decode_under={"label": "odd"}, ledger=tmp_path / "l.db"
         )

@@ -196,8 +196,13 @@ class CADP(Method):
                 "parameters": float(result.parameters),
                 "training_seconds": round(result.seconds, 1),
             },
-            configuration={**config.to_dict(), "conditions": declared.to_list(), "task": declared_task},
-            weights_sha256=_save_networks(flow, directions, folder, training),
+            # The card leaves with every release: levels that only images of others show stay in MODEL.
+            configuration={
+                **config.to_dict(),
+                "conditions": declared.to_list() if training.data == "public" else list(declared.names),
+                "task": declared_task,
+            },
+            weights_sha256=_save_networks(flow, declared, directions, folder, training),
         )
         method = cls(flow, declared, directions, card, domain)
         method.save(folder)
@@ -205,7 +210,7 @@ class CADP(Method):
 
     def save(self, folder: Path) -> None:
         folder.mkdir(parents=True, exist_ok=True)
-        _save_networks(self.flow, self.directions, folder, self.card.training)
+        _save_networks(self.flow, self.declared, self.directions, folder, self.card.training)
         (folder / _DOMAIN).write_text(json.dumps(self.domain.to_dict(), indent=2) + "\n")
         self.card.write(folder)
 
@@ -218,7 +223,7 @@ class CADP(Method):
         trained_on = beside["card"].get("training_data")
         if (_both(beside["weights_sha256"], sha256), trained_on) != (card.weights_sha256, card.training.data):
             raise ValueError(f"{folder} must hold the weights its model card tells of, got others: fit the model anew")
-        declared = Declared.from_list(card.configuration.get("conditions"))
+        declared = Declared.from_list(beside["card"].get("conditions"))
         if declared.config.categorical != flow.conditions.categorical or (
             declared.config.continuous != flow.conditions.continuous
         ):
@@ -330,9 +335,12 @@ def _targets(declared: Declared, task: str, facts: Facts) -> NDArray[Any]:
     return np.array([condition.number(value) for value in values], dtype=np.float64)
 
 
-def _save_networks(flow: ConditionalGlow, directions: LatentDirections, folder: Path, training: ModelTraining) -> str:
+def _save_networks(
+    flow: ConditionalGlow, declared: Declared, directions: LatentDirections, folder: Path, training: ModelTraining
+) -> str:
     """Write flow and directions; return the SHA-256 that stands for both."""
-    save_flow(flow, folder, {"training_data": training.data, "statement": training.statement})
+    told = {"training_data": training.data, "statement": training.statement, "conditions": declared.to_list()}
+    save_flow(flow, folder, told)
     return _both(str(load_card(folder)["weights_sha256"]), directions.save(folder))
 
 
