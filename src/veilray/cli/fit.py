@@ -218,7 +218,8 @@ def _fit(kind: str, given: dict[str, Any]) -> int:
         print_json({"model": str(out), "quarantined": refused, **method.card.figures})
         return 1 if refused else 0
     figures = method.card.figures
-    kept = f"{figures['kept']:.0f} numbers kept of a picture, " if "kept" in figures else ""
+    what = "directions of the latent may be kept" if kind == "cadp" else "numbers kept of a picture"
+    kept = f"{figures['kept']:.0f} {what}, " if "kept" in figures else ""
     OUT.print(
         f"{out}: {method.card.training_images:,} training images, {kept}"
         f"{figures['validation_bits_per_dimension']:.3f} bits per dimension on held-out images"
