@@ -167,6 +167,21 @@ def test_no_mark_of_an_attack_is_drawn_above_its_line(table: StudyTable) -> None
             assert (ys < np.interp(xs, *np.asarray(line.get_data(), float))).all(), name
 
 
+def test_lines_of_equal_claims_are_one_whatever_the_number_of_seeds(table: StudyTable) -> None:
+    wide = [{**row, "verification_line": "0.73106"} for row in table if row["verification_line"]]
+    more = [{**row, "seed": str(seed)} for row in wide if row["mechanism"] == "directional" for seed in range(3, 7)]
+    figure = draw_attacks(StudyTable(table.columns, [tuple(row.values()) for row in (*wide, *_one_a_seed(more))]))
+    assert figure is not None
+    assert not [line.get_label() for line in figure.axes[-1].lines if str(line.get_label()).startswith("line of d")]
+
+
+def _one_a_seed(rows: list[dict[str, str]]) -> list[dict[str, str]]:
+    """One of the rows that differ in nothing but what was measured."""
+    return list(
+        {tuple(row[name] for name in (*STUDIES["utility"].key_columns, "learner")): row for row in rows}.values()
+    )
+
+
 @pytest.mark.parametrize(
     ("verdict", "told"),
     [("above the line", "1 of 360 refuted the claim"), ("no power", "0 of 360 refuted the claim, 1 had no power to")],

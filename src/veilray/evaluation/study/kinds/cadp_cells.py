@@ -12,22 +12,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from veilray.evaluation import bootstrap
-from veilray.evaluation.attacks import (
-    Linkage,
-    Membership,
-    Memberships,
-    MembershipScores,
-    ReleasedCodes,
-    Verification,
-    likelihood_scores,
-)
+from veilray.evaluation.attacks import Membership, Memberships, MembershipScores, ReleasedCodes, likelihood_scores
 from veilray.evaluation.controls import chance
 from veilray.evaluation.nulls import null_scores
-from veilray.evaluation.result import Estimate
 from veilray.evaluation.study.contract import Parameters
 from veilray.evaluation.study.kinds.cadp_prepared import CadpSet
 from veilray.evaluation.study.kinds.cadp_release import Asked, Drawn, drawn_labels, facts, released
-from veilray.evaluation.utility import DPSGD, LEARNERS, Learner, Metric, consistency, score
+from veilray.evaluation.study.kinds.columns import Row, attacked, figures, tested
+from veilray.evaluation.utility import DPSGD, LEARNERS, Learner, Metric, consistency
 from veilray.evaluation.utility.dp_sgd import GRID
 from veilray.flows import ConditionalGlow, GlowConfig, TrainingConfig, train
 from veilray.methods.baselines import CADPAsPublished
@@ -35,8 +27,6 @@ from veilray.privacy import Claim, SeededEntropy
 from veilray.privacy.mechanisms.directional import Directional
 
 __all__ = ["measured"]
-
-Row = dict[str, Any]
 
 _SLOW_LEARNER_AT = ("none", "4")
 """The small convolutional network learns at these epsilons only; logistic regression at all."""
@@ -146,7 +136,8 @@ def _null_conditional(prepared: CadpSet, policy: str, epsilon: str, seed: int) -
     }
     learner = LEARNERS["logistic"]()
     scores = null_scores(sample, labels, learner, sets["test_images"], sets["test_labels"], seed=seed)
-    found = [_row(learner, prepared, bootstrap.over_seeds(scores), len(labels)) | told]
+    row = figures(learner, _metric(prepared), bootstrap.over_seeds(scores), len(labels))
+    found = [row | {"chance": _chance(prepared)} | told]
     if epsilon in _SLOW_LEARNER_AT:
         found.append(_scored(LEARNERS["cnn"](), sample(labels, 0), labels, prepared, seed) | told)
     return found
@@ -279,15 +270,7 @@ def _attacked(prepared: CadpSet, drawn: Drawn, seed: int) -> Row:
     if gallery < 2:  # every picture of a label shows the same person
         return {}
     target = ReleasedCodes(drawn.mechanism, drawn.released_rows, drawn.rows, labels, patients)
-    rng = np.random.default_rng(seed)
-    linkage, verification = Linkage(gallery=gallery, rounds=1).run(target, rng), Verification().run(target, rng)
-    return {
-        "rank_one": round(linkage.released.value, 5),
-        "rank_one_line": None if linkage.line is None else round(linkage.line, 5),
-        "verification": round(verification.released.value, 5),
-        "verification_line": None if verification.line is None else round(verification.line, 5),
-        "attacks_verdict": f"{linkage.verdict}; {verification.verdict}",
-    }
+    return attacked(target, gallery, seed)
 
 
 def _layout(drawn: Drawn) -> str:
@@ -307,19 +290,16 @@ def _scored(
     seed: int,
     test: NDArray[Any] | None = None,
 ) -> Row:
-    """Train on `inputs`, test on real; the interval is a bootstrap over test patients."""
+    """Train on `inputs`, test on real pictures, or on `test`."""
     sets = prepared.sets
-    truth, patients = sets["test_labels"], sets["test_patients"]
-    found = score(learner, inputs, labels, sets["test_images"] if test is None else test, truth, seed=seed)
-    if found.metric == "auc":
-        estimate = bootstrap.auc(found.labels, found.scores, patients, seed=seed)
-    else:
-        estimate = bootstrap.mean(found.scores, patients, seed=seed)
-    return _row(learner, prepared, estimate, len(inputs))
+    asked = sets["test_images"] if test is None else test
+    row = tested(learner, inputs, labels, asked, sets["test_labels"], sets["test_patients"], seed)
+    return row | {"chance": _chance(prepared)}
 
 
-def _row(learner: Learner, prepared: CadpSet, estimate: Estimate, images: int) -> Row:
-    metric: Metric = "auc" if len(prepared.label_names) == 2 else "accuracy"
-    figures = {name: round(getattr(estimate, name), 5) for name in ("value", "low", "high")}
-    least = round(chance(metric, prepared.sets["test_labels"]), 5)
-    return {"learner": learner.name, "metric": metric, **figures, "chance": least, "images": images}
+def _metric(prepared: CadpSet) -> Metric:
+    return "auc" if len(prepared.label_names) == 2 else "accuracy"
+
+
+def _chance(prepared: CadpSet) -> float:
+    return round(chance(_metric(prepared), prepared.sets["test_labels"]), 5)

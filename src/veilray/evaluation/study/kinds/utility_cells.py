@@ -9,10 +9,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from veilray.evaluation import bootstrap
-from veilray.evaluation.attacks import Linkage, ReleasedCodes, Verification
-from veilray.evaluation.result import Estimate
+from veilray.evaluation.attacks import ReleasedCodes
 from veilray.evaluation.similarity import density_coverage, own_features
 from veilray.evaluation.study.contract import Parameters
+from veilray.evaluation.study.kinds.columns import Row, attacked, figures, tested
 from veilray.evaluation.study.kinds.prepared import Prepared, mechanism_for
 from veilray.evaluation.utility import LEARNERS, CodeAware, Learner, score
 from veilray.methods import load_method
@@ -20,8 +20,6 @@ from veilray.privacy import MECHANISMS, Claim, Mechanism, SeededEntropy
 from veilray.privacy.samplers.normal import normals
 
 __all__ = ["measured"]
-
-Row = dict[str, Any]
 
 _IMAGE_LEARNERS = ("logistic", "cnn", "resnet")
 _NULL_DRAWS = 20
@@ -104,43 +102,23 @@ def _null(inputs: NDArray[Any], prepared: Prepared, test: NDArray[Any], learner:
     labels, truth = prepared.sets["private_labels"], prepared.sets["test_labels"]
     rng = np.random.default_rng(seed)
     draws = [score(learner, inputs, rng.permutation(labels), test, truth, seed=draw) for draw in range(_NULL_DRAWS)]
-    return _row(learner, draws[0].metric, bootstrap.over_seeds([draw.value for draw in draws]), len(inputs))
+    return figures(learner, draws[0].metric, bootstrap.over_seeds([draw.value for draw in draws]), len(inputs))
 
 
 def _scored(learner: Learner, inputs: NDArray[Any], prepared: Prepared, test: NDArray[Any], seed: int) -> Row:
-    """Train on `inputs` with the private labels, test on real; the interval is a bootstrap over test patients."""
+    """Train on `inputs` with the private labels, test on real."""
     sets = prepared.sets
-    found = score(learner, inputs, sets["private_labels"], test, sets["test_labels"], seed=seed)
-    patients = sets["test_patients"]
-    if found.metric == "auc":
-        estimate = bootstrap.auc(found.labels, found.scores, patients, seed=seed)
-    else:
-        estimate = bootstrap.mean(found.scores, patients, seed=seed)
-    return _row(learner, found.metric, estimate, len(inputs))
-
-
-def _row(learner: Learner, metric: str, estimate: Estimate, images: int) -> Row:
-    figures = {name: round(getattr(estimate, name), 5) for name in ("value", "low", "high")}
-    return {"learner": learner.name, "metric": metric, **figures, "images": images}
+    return tested(learner, inputs, sets["private_labels"], test, sets["test_labels"], sets["test_patients"], seed)
 
 
 def _attacked(
     prepared: Prepared, mechanism: Mechanism, drawn: NDArray[np.float64], latent: NDArray[np.float64], seed: int
 ) -> Row:
-    """Linkage among 100 records of equal label and same-image verification, beside their lines."""
+    """Linkage and verification of some of the records."""
     sets = prepared.sets
     some = np.sort(np.random.default_rng(seed).permutation(len(drawn))[:_ATTACKED])
     labels, patients = sets["private_labels"][some], sets["private_patients"][some]
-    target = ReleasedCodes(mechanism, drawn[some], latent[some], labels, patients)
-    rng = np.random.default_rng(seed)
-    linkage, verification = Linkage(gallery=_GALLERY, rounds=1).run(target, rng), Verification().run(target, rng)
-    return {
-        "rank_one": round(linkage.released.value, 5),
-        "rank_one_line": None if linkage.line is None else round(linkage.line, 5),
-        "verification": round(verification.released.value, 5),
-        "verification_line": None if verification.line is None else round(verification.line, 5),
-        "attacks_verdict": f"{linkage.verdict}; {verification.verdict}",
-    }
+    return attacked(ReleasedCodes(mechanism, drawn[some], latent[some], labels, patients), _GALLERY, seed)
 
 
 def _patient_epsilon(prepared: Prepared, epsilon: str) -> float:
