@@ -11,8 +11,8 @@ the published settings for them (four resolutions, flat layers of 1,024 units, G
 rows: batch size, length of training, hidden channels as the configuration file names them at 64x64 (what ran has 128),
 and, where the row says so, uniform dequantisation: the published noise on training images spans 25 to 38 grey levels,
 so that no network trained on it has few bits. Networks that are only counted have no bits. Rows "this project" are
-`veilray.flows.ConditionalGlow` with 8 steps a level and width 64, trained as `veilray fit` does. Rewrites the rows of a
-data set in `OUT/cadp_networks.csv`; about 25 core-minutes.
+`veilray.flows.ConditionalGlow` with 8 steps a level and width 64, trained as `veilray fit` does. Rows are
+appended to `OUT/cadp_networks.csv`; what is there already is not measured again. About 25 core-minutes.
 """
 
 from __future__ import annotations
@@ -22,8 +22,9 @@ import csv
 import datetime
 import os
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import asdict, dataclass, fields, replace
+from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -45,7 +46,7 @@ FOR_CHEST = CADPConfig(
 MINUTES = {"digits": 1.5, "chest-x-ray": 3.0}
 LEVELS = {"digits": 2, "chest-x-ray": 4}
 """Resolutions of the conditional Glow: 28 = 7 x 4, 64 = 4 x 16."""
-VALIDATION = 100
+VALIDATION, BATCH = 100, 32
 
 Pixels = NDArray[np.uint8]
 Bits = Callable[[Pixels, NDArray[np.int64]], Any]
@@ -114,19 +115,19 @@ def _read(manifest: Path) -> tuple[Pixels, NDArray[np.int64], NDArray[Any]]:
     return images, labels, np.array([str(ref.patient) for ref in refs])
 
 
-def rows_of(data: Set, minutes: float) -> Iterator[Row]:
-    date = datetime.datetime.now(datetime.UTC).date().isoformat()
+def networks(data: Set, minutes: float) -> dict[str, Callable[[], Row]]:
+    """What makes the row of each network of a data set."""
     shuffled = np.random.default_rng(0).permutation(len(data.images))
     data = replace(data, images=data.images[shuffled], labels=data.labels[shuffled])
+    counted: dict[str, tuple[int, CADPConfig]] = {}
     if data.name == "digits":
-        published = {
+        trained = {
             "published, as configured: GIN": (AS_CONFIGURED, 64),
             "published, as run: Glow": (AS_RUN, 64),
             "published, as run, uniform dequantisation": (replace(AS_RUN, image_noise=0.0), 64),
         }
-        counted: dict[str, tuple[int, CADPConfig]] = {}
     else:
-        published = {"published for chest X-rays, uniform dequantisation": (replace(FOR_CHEST, image_noise=0.0), 16)}
+        trained = {"published for chest X-rays, uniform dequantisation": (replace(FOR_CHEST, image_noise=0.0), 16)}
         ran = replace(FOR_CHEST, channels=(128,) * 4)
         counted = {
             "published for digits, as configured, at 64x64": (64, AS_CONFIGURED),
@@ -134,43 +135,68 @@ def rows_of(data: Set, minutes: float) -> Iterator[Row]:
             "published for chest X-rays, as run, at 64x64": (64, ran),
             "published for chest X-rays, as run, at 128x128": (128, ran),
         }
-    for name, (side, config) in counted.items():
-        network = CADPNetwork((1, side, side), data.kinds, config)
-        yield Row(date, data.name, name, network.size, _size(network.flat))
-    for name, (config, batch) in published.items():
-        used = time.process_time()
-        system = CADPAsPublished.fit(data.images, data.labels, data.kinds, 10**6, minutes, config=config,
-                                     batch_size=batch, clock=time.process_time)  # fmt: skip
-        used = time.process_time() - used
-        base = Row(date, data.name, name, system.network.size, _size(system.network.flat), len(data.images), batch)
-        yield _measured(base, used, data, system.bits_per_dimension)
-    shape = {"size": data.shape[1], "levels": LEVELS[data.name], "steps": 8, "width": 64}
-    for name, further in (
-        ("this project: affine", {}),
-        ("this project: GIN", {"coupling": "gin"}),
-        ("this project: affine, reshaping", {"downsampling": "reshape"}),
-    ):
-        flow = ConditionalGlow(GlowConfig(**shape, **further), ConditionConfig(categorical=(data.kinds,)))  # type: ignore[arg-type]
-        used = _train(flow, data, minutes)
-        base = Row(date, data.name, name, _size(flow), None, len(data.images) - VALIDATION, 32)
-        yield _measured(base, used, data, lambda x, y, flow=flow: flow.bits_per_dimension(x, _told(y)))  # type: ignore[misc]
+    ours: dict[str, dict[str, Any]] = {
+        "this project: affine": {},
+        "this project: GIN": {"coupling": "gin"},
+        "this project: affine, reshaping": {"downsampling": "reshape"},
+    }
+    return {
+        **{name: partial(_counted, name, data, *asked) for name, asked in counted.items()},
+        **{name: partial(_published, name, data, minutes, *asked) for name, asked in trained.items()},
+        **{name: partial(_ours, name, data, minutes, options) for name, options in ours.items()},
+    }
+
+
+def _counted(name: str, data: Set, side: int, config: CADPConfig) -> Row:
+    network = CADPNetwork((1, side, side), data.kinds, config)
+    return Row(_today(), data.name, name, network.size, _size(network.flat))
+
+
+def _published(name: str, data: Set, minutes: float, config: CADPConfig, batch: int) -> Row:
+    started = time.process_time()
+    system = CADPAsPublished.fit(
+        data.images,
+        data.labels,
+        data.kinds,
+        epochs=10**6,
+        max_minutes=minutes,
+        config=config,
+        batch_size=batch,
+        clock=time.process_time,
+    )
+    used, network = time.process_time() - started, system.network
+    row = Row(_today(), data.name, name, network.size, _size(network.flat), len(data.images), batch)
+    return _measured(row, used, data, system.bits_per_dimension)
+
+
+def _ours(name: str, data: Set, minutes: float, options: dict[str, Any]) -> Row:
+    config = GlowConfig(size=data.shape[1], levels=LEVELS[data.name], steps=8, width=64, **options)
+    flow = ConditionalGlow(config, ConditionConfig(categorical=(data.kinds,)))
+    used = _train(flow, data, minutes)
+    row = Row(_today(), data.name, name, _size(flow), None, len(data.images) - VALIDATION, BATCH)
+    return _measured(row, used, data, lambda images, labels: flow.bits_per_dimension(images, _told(labels)))
 
 
 def _train(flow: ConditionalGlow, data: Set, minutes: float) -> float:
-    """Train for so many minutes of processor time, in slices of wall time that never exceed what is left."""
-    started = time.process_time()
+    """Train for so many minutes of processor time, in a few slices of wall time; return the seconds used."""
+    started, share = time.process_time(), 1.0
     with TemporaryDirectory() as folder:
-        while (left := minutes - (time.process_time() - started) / 60) > 0.02 * minutes:
+        while (left := minutes - (time.process_time() - started) / 60) > 0.03 * minutes:
+            before, wall = time.process_time(), time.monotonic()
             train(
                 flow,
                 data.images[VALIDATION:],
                 data.images[:VALIDATION],
-                TrainingConfig(epochs=10**6, patience=None, max_minutes=left, warmup_epochs=0.5),
+                TrainingConfig(
+                    epochs=10**6, batch_size=BATCH, patience=None, max_minutes=left / share, warmup_epochs=0.5
+                ),
                 folder,
                 resume=True,
                 conditions=lambda chosen, _: _told(data.labels[VALIDATION:][chosen]),
                 validation_conditions=_told(data.labels[:VALIDATION]),
             )
+            # A busy machine gives a part of a core only: the next slice is as much longer.
+            share = min(1.0, 1.1 * (time.process_time() - before) / (time.monotonic() - wall))
     return time.process_time() - started
 
 
@@ -182,6 +208,10 @@ def _measured(row: Row, seconds: float, data: Set, bits: Bits) -> Row:
 
 def _told(labels: NDArray[np.int64]) -> Condition:
     return Condition.of(categorical=labels)
+
+
+def _today() -> str:
+    return datetime.datetime.now(datetime.UTC).date().isoformat()
 
 
 def _size(module: torch.nn.Module) -> int:
@@ -198,16 +228,20 @@ def main() -> None:
     arguments = parser.parse_args()
     torch.set_num_threads(1)
     table = arguments.out / "cadp_networks.csv"
+    if not table.exists():
+        table.write_text(",".join(field.name for field in fields(Row)) + "\n")
+    with table.open(newline="") as file:
+        known = {(row["data"], row["network"]) for row in csv.DictReader(file)}
     for name in [arguments.only] if arguments.only else MINUTES:
-        kept = [row for row in csv.DictReader(table.open()) if row["data"] != name] if table.exists() else []
-        for row in rows_of(open_set(name, arguments.data.absolute()), arguments.minutes or MINUTES[name]):
-            told = {key: "" if value is None else value for key, value in asdict(row).items()}
-            kept.append({key: f"{v:.5g}" if isinstance(v, float) else str(v) for key, v in told.items()})
-            with table.open("w", newline="") as file:
-                writer = csv.DictWriter(file, [field.name for field in fields(Row)], lineterminator="\n")
-                writer.writeheader()
-                writer.writerows(kept)
-            print(" ".join(value for value in kept[-1].values() if value), flush=True)
+        asked = networks(open_set(name, arguments.data.absolute()), arguments.minutes or MINUTES[name])
+        for network, make in asked.items():
+            if (name, network) in known:
+                continue
+            row = make()
+            told = [f"{v:.5g}" if isinstance(v, float) else "" if v is None else v for v in asdict(row).values()]
+            with table.open("a", newline="") as file:
+                csv.writer(file, lineterminator="\n").writerow(told)
+            print(*told, flush=True)
 
 
 if __name__ == "__main__":

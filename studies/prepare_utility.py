@@ -106,7 +106,8 @@ def keeps(
                 ]
                 best = choose_keep(public, tasks, _calibration(mechanism, epsilon, found), possible, decays=decays)
                 chosen[kind][mechanism][epsilon] = [best.keep, best.decay]
-                print(kind, mechanism, epsilon, best.keep, best.decay, flush=True)
+                scores = " ".join(f"{keep}:{score:.3f}" for keep, score in best.scores.items())
+                print(kind, mechanism, epsilon, best.keep, best.decay, "scores", scores, flush=True)
     return chosen
 
 

@@ -78,6 +78,17 @@ def test_a_counterfactual_says_so(veilray: Run, public: Path, private: Path, tmp
     assert veilray(*asked, "--decode-under", "label=odd").code == 0
     assert "as if label = odd" in (tmp_path / "out" / "README").read_text()
     assert json.loads((tmp_path / "out" / "release.json").read_text())["decoded_under"] == {"label": "odd"}
+    assert "drawn as if label = odd, whatever its own" in (tmp_path / "out" / "DATASET.md").read_text()
+
+
+def test_the_audit_of_a_model_is_of_what_it_releases(veilray: Run, public: Path, tmp_path: Path) -> None:
+    assert veilray("fit", "cadp", public, "--out", tmp_path / "m", *SHAPE, "--keep", 6).code == 0
+    audited = veilray("audit", "--model", tmp_path / "m", "--epsilon", "2", "--trials", 1000, "--json")
+    assert audited.code == 0, audited.err
+    assert [report["subject"] for report in json.loads(audited.out)["reports"]] == [
+        "blockwise",
+        "blockwise through the file",
+    ]
 
 
 @pytest.mark.parametrize(
@@ -106,7 +117,7 @@ def test_wrong_use_is_named_without_a_traceback(
     [
         (("--decode-under", "label=seven"), "label to decode under must be one of even, odd, got 'seven'"),
         (("--condition-policy", "age=randomised:1"), "levels of age must be a public list of two or more"),
-        (("--unit", "element"), "unit must be image for blockwise"),
+        (("--unit", "element"), "unit must be image for cadp"),
     ],
 )
 def test_releases_that_cannot_be_are_refused(

@@ -138,6 +138,8 @@ def test_the_claim_is_refuted_where_the_page_says_so() -> None:
 
 def test_the_figures_in_the_text_are_those_of_the_measurements() -> None:
     text = " ".join(PAGE.read_text("utf-8").split())
+    named = [float(found("as run", "rank-1", f"released {of}", "4", "1")["value"]) for of in ("latent", "picture")]
+    assert f"named in {100 * named[0]:.1f} of 100 cases, and in {100 * named[1]:.1f} from the finished" in text
     shrunk = found("as run", "coupling", "size of a latent beside a white picture", "1", "2")
     assert f"shrinks to {100 * float(shrunk['value']):.0f} % of its size" in text
     for batch, white, digit in (("2", "9.3", "1.7"), ("64", "11.3", "0.39")):

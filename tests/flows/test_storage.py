@@ -186,3 +186,16 @@ def test_weights_that_are_not_finite_are_not_saved(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="card must hold JSON values only"):
         save_flow(Glow(GlowConfig(4, 1, 8, 1, 1, 4)), tmp_path, {"when": {1, 2}})
     assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize(
+    "sizes", [{"width": 10**5}, {"steps": 10**9}, {"levels": 10**12}, {"size": 2**20}, {"channels": 3}], ids=str
+)
+def test_a_flow_larger_than_its_file_is_refused_before_it_is_built(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, sizes: dict[str, int]
+) -> None:
+    """Built first, it would take terabytes of memory, or years."""
+    edit(folder, config={**load_card(folder)["config"], **sizes})
+    monkeypatch.setattr(Glow, "load_state_dict", lambda *_: pytest.fail("it was built"))
+    with pytest.raises(ValueError, match="must"):
+        load_flow(folder)

@@ -155,3 +155,18 @@ def test_wrong_bounds_and_budgets_are_named(
 ) -> None:
     with pytest.raises(ValueError, match=message):
         condition_rules({"age": policy}, {}, aged(scanned(2), "1", "2"), {"age": bounds})
+
+
+def test_a_draw_is_refused_beside_the_same_values_in_clear(scanned: Callable[[int], Collection]) -> None:
+    refs = [replace(ref, conditions={"diagnosis": ref.label or "", "view": "PA"}) for ref in scanned(4).refs]
+    policies = {"label": "randomised:1", "diagnosis": "public"}
+    with pytest.raises(ValueError, match="label must not be randomised while diagnosis"):
+        condition_rules(policies, LEVELS, refs)
+    assert condition_rules({**policies, "diagnosis": "withheld", "view": "public"}, LEVELS, refs)
+
+
+def test_a_condition_named_like_the_column_of_file_names_does_not_leave(scanned: Callable[[int], Collection]) -> None:
+    refs = [replace(ref, conditions={"path": "x1"}) for ref in scanned(2).refs]
+    assert condition_rules({"path": "withheld"}, LEVELS, refs)
+    with pytest.raises(ValueError, match="condition must not be named path"):
+        condition_rules({"path": "public"}, LEVELS, refs)

@@ -92,3 +92,15 @@ def test_what_cannot_be_declared_is_refused(build: object, message: str) -> None
 def test_bounds_are_read_exactly() -> None:
     assert parse_bounds({"age": "-0.1:1/3"}) == {"age": (Fraction(-1, 10), Fraction(1, 3))}
     assert not math.isnan(AGE.number("5"))
+
+
+def test_bounds_that_are_one_float_still_scale() -> None:
+    low = Fraction(10**15) - Fraction(1, 10**15)
+    close = DeclaredCondition("x", bounds=(low, Fraction(10**15)))
+    assert [close.number("0"), close.number("1e15")] == [-1, 1]
+
+
+@pytest.mark.parametrize("text", ["0:1e300", "0.1:0.10000000000000000001"])
+def test_bounds_that_no_release_could_draw_within_are_refused(text: str) -> None:
+    with pytest.raises(ValueError, match="bounds of x must be at most"):
+        DeclaredCondition("x", bounds=parse_bounds({"x": text})["x"])

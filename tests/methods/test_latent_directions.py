@@ -127,3 +127,10 @@ def test_conditions_go_with_conditional_flows_alone(flow: ConditionalGlow, condi
         decoder_gram(Glow(flow.config), latents, 2, condition=condition)
     with pytest.raises(ValueError, match="condition must be one row a latent, 3, got 200"):
         decoder_gram(flow, latents[:3], 2, condition=condition)
+
+
+@pytest.mark.parametrize("importance", [torch.tensor(1.0), torch.ones(0), torch.full((2,), 1e308, dtype=torch.float64)])
+def test_foreign_directions_are_refused(importance: torch.Tensor) -> None:
+    keep = importance.numel()
+    with pytest.raises(ValueError, match="must be"):
+        LatentDirections(torch.eye(4)[:, :keep], importance, torch.zeros(keep), torch.ones(keep))

@@ -63,13 +63,13 @@ def _of_model(model: str, mechanism: str | None, claim: Claim, trials: int) -> l
     torch.set_num_threads(1)  # a check forks, and a forked child waits forever for a thread pool it has not got
     from veilray.api import open_model
     from veilray.evaluation.audit import audit as run
-    from veilray.evaluation.audit import calibrated, subject_of
+    from veilray.evaluation.audit import subject_of
     from veilray.evaluation.audit.through_file import THROUGH_FILE_ROWS, through_file
     from veilray.flows import keep_freed_memory
 
     keep_freed_memory()
     method = open_model(model)
-    drawn_by = calibrated(mechanism or method.default_mechanism, claim, method.dimension)
+    drawn_by = method.calibrated(claim, mechanism)
     with progress_bar("auditing the latent") as advance:
         latent = run(subject_of(drawn_by), trials, progress=advance)
     with progress_bar("auditing through the file") as advance:

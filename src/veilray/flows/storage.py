@@ -135,18 +135,31 @@ def load_flow(folder: Path | str, kind: type[Glow] | type[ConditionalGlow] = Glo
             f"the weights must have the SHA-256 {card['weights_sha256']}, got {digest} in {weights}: "
             "the file was truncated or altered; copy it again from its source"
         )
+    tensors = _read(content, weights)
     try:
-        flow = _new(card).to(DTYPES[card["dtype"]])
+        outline = _outline(card, tensors)
     except (TypeError, KeyError):
         raise ValueError(
             f"config and dtype must describe a {kind.__name__}, got {card['config']}, {card['dtype']}"
         ) from None
-    tensors = _read(content, weights)
-    _check(flow, tensors, weights)
-    if _metadata(content).get("flow") != _canonical(_description(flow)):
+    _check(outline, tensors, weights)
+    if _metadata(content).get("flow") != _canonical(_description(outline)):
         raise ValueError(f"the model card must describe the flow that {weights.name} holds, got another config")
+    flow = _new(card).to(DTYPES[card["dtype"]])
     flow.load_state_dict(tensors)
     return flow.eval()
+
+
+def _outline(card: dict[str, Any], tensors: dict[str, Tensor]) -> Glow | ConditionalGlow:
+    """The flow without its numbers: a file from a stranger must not make this machine build more than the file holds.
+
+    Every step has tensors of its own, so a flow of more steps than tensors is refused before it is outlined.
+    """
+    steps = int(card["config"].get("levels", 0)) * int(card["config"].get("steps", 0))
+    if steps > len(tensors):
+        raise ValueError(f"weights must be those of {steps:,} steps, got {len(tensors):,}: some are missing or foreign")
+    with torch.device("meta"):
+        return _new(card).to(DTYPES[card["dtype"]])
 
 
 def _new(card: dict[str, Any]) -> Glow | ConditionalGlow:

@@ -253,6 +253,10 @@ class CADP(Method):
         """The mechanism that keeps `claim`, with the budget shared by importance unless `sizes` are given."""
         kind = mechanism or self.default_mechanism
         given = {name: value for name, value in options.items() if value is not None}
+        if claim.unit != "image":
+            raise ValueError(
+                f"unit must be image for cadp, got {claim.unit}: its directions have shares of the image's"
+            )
         if kind == _BLOCKWISE or kind not in MECHANISMS:
             return super().calibrated(claim, mechanism, **given)
         if "sizes" not in given:

@@ -28,6 +28,8 @@ __all__ = ["ConditionRule", "condition_rules", "draw_conditions"]
 Bounds: TypeAlias = tuple[Fraction, Fraction]
 """The least and the largest value that a number may have: public, never read from the images."""
 
+_PATH = "path"
+"""The column of the released manifest that holds the file names."""
 _SAFE_LEVEL = re.compile(r"[A-Za-z0-9][A-Za-z0-9 ._+-]{0,63}")
 _NUMBER = re.compile(r"[+-]?[0-9]{1,24}([.][0-9]{0,24})?([eE][+-]?[0-9]{1,2})?")
 
@@ -59,17 +61,22 @@ def condition_rules(
 
     Raises:
         ValueError: for an unknown policy or condition, levels that are not given, a value outside them, a level that
-            cannot be a folder name, bounds that are not low < high, a value that is no number, or a public number
-            outside its bounds. No message repeats a value.
+            cannot be a folder name, bounds that are not low < high, a value that is no number, a public number outside
+            its bounds, or a randomised condition that is public under another name. No message repeats a value.
     """
     known = {"label"} | {name for ref in refs for name in ref.conditions}
     rules = []
     for name, text in sorted({"label": "withheld", **policies}.items()):
         if name not in known:
             raise ValueError(f"condition must be one of {', '.join(sorted(known))}, got {name!r}")
+        if name == _PATH and text != "withheld":
+            raise ValueError(
+                f"condition must not be named {_PATH} to leave, the manifest has one: withhold or rename it"
+            )
         rules.append(_rule(name, text, tuple(levels_of.get(name, ())), (bounds_of or {}).get(name)))
     for rule in rules:
         _check_values(rule, refs)
+    _check_twins(rules, refs)
     return tuple(rules)
 
 
@@ -156,6 +163,23 @@ def _check_values(rule: ConditionRule, refs: Sequence[ImageRef]) -> None:
             raise ValueError(f"{rule.name} must be one of the public levels {', '.join(rule.levels)}, got another")
         if not _SAFE_LEVEL.fullmatch(value):
             raise ValueError(f"{rule.name} must be letters, digits, space or ._+- to be released, got other characters")
+
+
+def _check_twins(rules: Sequence[ConditionRule], refs: Sequence[ImageRef]) -> None:
+    """A randomised condition that leaves in clear under another name as well is not protected by its draw."""
+    values = {
+        rule.name: [value_of(ref, rule.name) for ref in refs] for rule in rules if rule.policy.policy != "withheld"
+    }
+    public = [rule.name for rule in rules if rule.policy.policy == "public"]
+    for rule in rules:
+        if rule.policy.policy != "randomised" or len(set(values[rule.name])) < 2:
+            continue
+        for name in public:
+            if values[name] == values[rule.name]:
+                raise ValueError(
+                    f"{rule.name} must not be randomised while {name}, which holds the same values, is public: "
+                    "its draw would protect nothing. Withhold one of them, or make both public"
+                )
 
 
 def _number(value: str, name: str) -> Fraction:

@@ -19,6 +19,7 @@ import torch
 from veilray.flows import Condition, ConditionConfig
 from veilray.images import ImageRef
 from veilray.privacy import exact
+from veilray.privacy.bounded_number import check_bounds
 
 __all__ = ["Declared", "DeclaredCondition", "Facts", "facts_of", "parse_bounds"]
 
@@ -34,7 +35,8 @@ class DeclaredCondition:
     """One condition: a category of `levels`, or a number within `bounds`. Exactly one of the two is given.
 
     Raises:
-        ValueError: for none or both, fewer than two levels or equal ones, or bounds that are not low < high.
+        ValueError: for none or both, fewer than two levels or equal ones, or bounds that are not low < high or that no
+            release could draw within.
     """
 
     name: str
@@ -50,6 +52,8 @@ class DeclaredCondition:
             )
         if self.bounds is not None and not self.bounds[0] < self.bounds[1]:
             raise ValueError(f"bounds of {self.name} must be low:high with low < high, got {_text(self.bounds)}")
+        if self.bounds is not None:
+            check_bounds(*self.bounds, f"bounds of {self.name}")  # as a release will: sooner is better
         if self.bounds is None and not 2 <= len(set(self.levels)) == len(self.levels) <= _MOST_LEVELS:
             raise ValueError(
                 f"levels of {self.name} must be 2 to {_MOST_LEVELS} different ones, got {len(self.levels)}: give a "
@@ -71,8 +75,9 @@ class DeclaredCondition:
             value = math.nan
         if not math.isfinite(value):
             raise ValueError(f"{self.name} must be a number, or empty where not known, got other text")
-        low, high = map(float, self.bounds)
-        return 2 * (min(max(value, low), high) - low) / (high - low) - 1
+        low, high = self.bounds
+        # In exact numbers: two bounds may be one and the same float.
+        return float(2 * (min(max(Fraction(value), low), high) - low) / (high - low) - 1)
 
     def level(self, text: str) -> int:
         """The place of the level; -1 where not known, and for a level that is not in the list."""

@@ -61,12 +61,16 @@ class LatentDirections:
     deviation: Tensor
 
     def __post_init__(self) -> None:
+        if self.importance.ndim != 1 or not len(self.importance):
+            raise ValueError(f"importance must be (k,) with k at least 1, got {tuple(self.importance.shape)}")
         keep = len(self.importance)
         if self.directions.ndim != 2 or self.directions.shape[1] != keep or keep > len(self.directions):
             raise ValueError(f"directions must be (d, {keep}), got {tuple(self.directions.shape)}")
         if self.mean.shape != (keep,) or self.deviation.shape != (keep,):
             raise ValueError(f"mean and deviation must be ({keep},), got others")
-        if not all(bool(torch.isfinite(getattr(self, name)).all()) for name in _TENSORS):
+        if not all(bool(torch.isfinite(getattr(self, name)).all()) for name in _TENSORS) or not bool(
+            self.importance.sum().isfinite()
+        ):
             raise ValueError("directions must be finite, got other values")
         if not (bool((self.importance > 0).all()) and bool((self.deviation > 0).all())):
             raise ValueError("importance and deviation must be above 0, got others")

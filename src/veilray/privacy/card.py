@@ -172,7 +172,8 @@ def _mechanism(guarantee: Guarantee) -> str:
     words = _MECHANISM_WORDS.get(guarantee.mechanism, guarantee.mechanism)
     if guarantee.bound.kind == "blocks":
         words += f", else: {_MECHANISM_WORDS.get(guarantee.parameters.get('of', ''), 'as its parameters say')}"
-    return f"{words}; {_bound(guarantee.bound)}; {guarantee.dimension:,} latent elements an image."
+    counted = "latent elements" if guarantee.bound.kind in ("box", "l1-ball", "l2-ball") else "numbers"
+    return f"{words}; {_bound(guarantee.bound)}; {guarantee.dimension:,} {counted} an image."
 
 
 def _bound(bound: Bound) -> str:

@@ -87,6 +87,7 @@ def _markdown(told: Mapping[str, Any]) -> str:
         classes=_composition(guarantee, pictures),
         label_note=_label_note(guarantee),
         kept=told.get("kept_code"),
+        decoded_under=", ".join(f"{name} = {value}" for name, value in sorted(told.get("decoded_under", {}).items())),
         mechanism=guarantee.mechanism,
         geometry=_geometry(guarantee, model),
         claim=entries,
