@@ -158,6 +158,8 @@ def open_model(model: str | Path) -> Method:
 def _options(named: Mapping[str, ExactLike | None], further: Mapping[str, str]) -> dict[str, ExactLike]:
     """The mechanism's public options that were given, each once."""
     given = {name: value for name, value in named.items() if value is not None}
+    if own := sorted(further.keys() & {"claim", "dimension", "mechanism"}):
+        raise ValueError(f"{own[0]} must not be a further option of the mechanism, got it as one")
     twice = sorted(further.keys() & (given.keys() | {"candidates"}))
     if twice:
         raise ValueError(f"{twice[0]} must be given by its own option, got it as a further option of the mechanism")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from collections.abc import Callable
 from fractions import Fraction
 from pathlib import Path
@@ -16,7 +17,9 @@ from veilray.api import fit, release
 from veilray.evaluation.audit import audit, subject_of
 from veilray.flows import ConditionalGlow, ConditionConfig, GlowConfig
 from veilray.methods import CADP, ReleaseContext, load_method
-from veilray.privacy import Claim, SeededEntropy, SystemEntropy
+from veilray.methods.budget import best_layout
+from veilray.methods.publication import Spool
+from veilray.privacy import Claim, ModelTraining, SeededEntropy, SystemEntropy
 
 MECHANISMS = {
     "directional": (Claim.of("4"), {}),
@@ -196,6 +199,51 @@ def test_a_counterfactual_is_recorded(released: Callable[..., Path]) -> None:
     assert "as if digit = 3, label = odd" in (folder / "README").read_text()
 
 
+def test_a_counterfactual_is_not_forgotten_when_a_release_is_continued(
+    released: Callable[..., Path], tmp_path: Path, private: Path, model: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def broken(*_: Any, **__: Any) -> Any:
+        raise OSError("the disk is full")
+
+    with monkeypatch.context() as patch, pytest.raises(OSError, match="disk is full"):
+        patch.setattr(Spool, "finish", broken)
+        released(decode_under={"label": "odd"})
+    ledger = tmp_path / "ledger.sqlite"
+    with pytest.raises(ValueError, match="decode_under must be"):
+        release(private, model, "4", tmp_path / "release", ledger=ledger, resume=True)
+    under = {"label": "odd"}
+    assert release(private, model, "4", tmp_path / "release", ledger=ledger, resume=True, decode_under=under).out
+
+
+def test_what_is_not_public_has_no_part_in_the_layout(cadp: CADP) -> None:
+    card = cadp.card.model_copy(update={"training": ModelTraining(data="not covered", statement="a ward")})
+    private = CADP(cadp.flow, cadp.declared, cadp.directions, card, cadp.domain)
+    even = best_layout("directional", Claim.of("4"), np.ones(cadp.dimension))
+    told = private.calibrated(Claim.of("4")).guarantee(cadp.dimension).parameters
+    assert told["sizes"] == " ".join(map(str, even.sizes))
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"shares": "1,3"}, "shares must go with sizes, got shares '1,3' alone"),
+        ({"of": "laplace"}, "of must go with mechanism blockwise, got it with directional"),
+    ],
+)
+def test_options_that_would_be_left_aside_are_refused(cadp: CADP, options: dict[str, str], message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        cadp.calibrated(Claim.of("4"), **options)
+
+
+def test_altered_conditions_are_refused(tmp_path: Path, model: Path) -> None:
+    folder = tmp_path / "model"
+    shutil.copytree(model, folder)
+    altered = (folder / "flow.json").read_text().replace('"even"', '"e"').replace('"odd"', '"even"')
+    (folder / "flow.json").write_text(altered.replace('"e"', '"odd"'))
+    with pytest.raises(ValueError, match="must hold the weights its model card tells of"):
+        load_method(folder)
+
+
 def test_numbers_leave_under_their_bounds(released: Callable[..., Path]) -> None:
     folder = released(label_policy="public", condition_policy={"digit": "randomised:1"})
     lines = (folder / "manifest.csv").read_text().splitlines()
@@ -210,6 +258,8 @@ def test_numbers_leave_under_their_bounds(released: Callable[..., Path]) -> None
     [
         ({"label": "both"}, "label to decode under must be one of even, odd, got 'both'"),
         ({"age": "3"}, "condition must be one of label, digit, colour, got 'age'"),
+        ({"digit": "999"}, "digit to decode under must be a number from 0 to 9, got '999'"),
+        ({"digit": ""}, "digit to decode under must be a number from 0 to 9, got ''"),
     ],
 )
 def test_unknown_facts_to_decode_under_are_refused(

@@ -177,7 +177,6 @@ class CADP(Method):
             )
             directions = _ranked(flow, declared, declared_task, keep, images, told, seed, on_code)
             domain = Domain.of(_scores(flow, np.asarray(images.validation[:_DOMAIN_IMAGES])))
-        shares = directions.share_of_levels(config.latent_shapes)
         card = ModelCard(
             name=name or cls.name,
             method=cls.name,
@@ -189,7 +188,7 @@ class CADP(Method):
             levels_of=declared.levels_of if training.data == "public" else {},
             figures={
                 "kept": float(directions.keep),
-                **{f"importance_of_level_{level}": round(share, 4) for level, share in enumerate(shares, start=1)},
+                **(_importances(directions, config) if training.data == "public" else {}),
                 "validation_bits_per_dimension": round(result.validation_bits, 4),
                 "validation_images": float(result.validation_images),
                 "epochs": float(result.epochs),
@@ -221,7 +220,7 @@ class CADP(Method):
         directions, sha256 = LatentDirections.load(folder)
         beside = load_card(folder)
         trained_on = beside["card"].get("training_data")
-        if (_both(beside["weights_sha256"], sha256), trained_on) != (card.weights_sha256, card.training.data):
+        if (_hash_of(beside, sha256), trained_on) != (card.weights_sha256, card.training.data):
             raise ValueError(f"{folder} must hold the weights its model card tells of, got others: fit the model anew")
         declared = Declared.from_list(beside["card"].get("conditions"))
         if declared.config.categorical != flow.conditions.categorical or (
@@ -257,11 +256,17 @@ class CADP(Method):
             raise ValueError(
                 f"unit must be image for cadp, got {claim.unit}: its directions have shares of the image's"
             )
+        if "of" in given and kind != _BLOCKWISE:
+            raise ValueError(f"of must go with mechanism {_BLOCKWISE}, got it with {kind}")
+        if "shares" in given and "sizes" not in given:
+            raise ValueError(f"shares must go with sizes, got shares {given['shares']!r} alone")
         if kind == _BLOCKWISE or kind not in MECHANISMS:
             return super().calibrated(claim, mechanism, **given)
         if "sizes" not in given:
-            layout = best_layout(kind, claim, self.directions.importance.numpy())
-            given |= layout.options
+            # Sizes and shares leave with the claim: only public images may have a part in them.
+            public = self.card.training.data == "public"
+            importance = self.directions.importance.numpy() if public else np.ones(self.dimension)
+            given |= best_layout(kind, claim, importance).options
         return super().calibrated(claim, _BLOCKWISE, of=kind, **given)
 
     def encode(self, images: NDArray[Any]) -> NDArray[np.float64]:
@@ -331,6 +336,12 @@ def _ranked(
     return LatentDirections.fit(flow, training, told, keep, answers, seed=seed, on_step=on_code)
 
 
+def _importances(directions: LatentDirections, config: GlowConfig) -> dict[str, float]:
+    """For the model card: how what matters is spread over the levels of the latent, finest first."""
+    shares = directions.share_of_levels(config.latent_shapes)
+    return {f"importance_of_level_{level}": round(share, 4) for level, share in enumerate(shares, start=1)}
+
+
 def _targets(declared: Declared, task: str, facts: Facts) -> NDArray[Any]:
     condition = declared[task]
     values = [row.get(task, "") for row in facts]
@@ -343,13 +354,16 @@ def _save_networks(
     flow: ConditionalGlow, declared: Declared, directions: LatentDirections, folder: Path, training: ModelTraining
 ) -> str:
     """Write flow and directions; return the SHA-256 that stands for both."""
-    told = {"training_data": training.data, "statement": training.statement, "conditions": declared.to_list()}
+    conditions = declared.to_list()
+    told = {"training_data": training.data, "statement": training.statement, "conditions": conditions}
     save_flow(flow, folder, told)
-    return _both(str(load_card(folder)["weights_sha256"]), directions.save(folder))
+    return _hash_of(load_card(folder), directions.save(folder))
 
 
-def _both(flow_sha256: str, directions_sha256: str) -> str:
-    return hashlib.sha256(f"{flow_sha256} {directions_sha256}".encode()).hexdigest()
+def _hash_of(flow_card: Mapping[str, Any], directions_sha256: str) -> str:
+    """One hash for the flow's weights, the conditions it is told, and the directions of its latent."""
+    conditions = json.dumps(flow_card["card"].get("conditions"), sort_keys=True)
+    return hashlib.sha256(f"{flow_card['weights_sha256']} {directions_sha256} {conditions}".encode()).hexdigest()
 
 
 def _scores(flow: ConditionalGlow, images: NDArray[Any]) -> NDArray[np.float64]:

@@ -83,6 +83,22 @@ class DeclaredCondition:
         """The place of the level; -1 where not known, and for a level that is not in the list."""
         return self.levels.index(text) if text in self.levels else _MISSING
 
+    def allows(self, text: str) -> bool:
+        """Whether text is one of the levels, or a number within the bounds."""
+        if self.bounds is None:
+            return text in self.levels
+        try:
+            return self.bounds[0] <= Fraction(text) <= self.bounds[1]
+        except (ValueError, ZeroDivisionError):
+            return False
+
+    @property
+    def allowed(self) -> str:
+        """What `allows` asks for, in words."""
+        if self.bounds is None:
+            return f"one of {', '.join(self.levels)}"
+        return f"a number from {self.bounds[0]} to {self.bounds[1]}"
+
     def to_dict(self) -> dict[str, Any]:
         """For the model card."""
         if self.bounds is None:

@@ -150,9 +150,9 @@ def _check_told(method: Method, decode_under: Mapping[str, str]) -> None:
     for name, value in decode_under.items():
         if method.conditions is None:
             raise ValueError(f"decode under must go with a conditional model, got it with method {method.name}")
-        if not method.conditions.known([{name: value}], name)[0]:
-            levels = ", ".join(method.conditions[name].levels)
-            raise ValueError(f"{name} to decode under must be one of {levels}, got {value!r}")
+        allowed = method.conditions[name].allowed
+        if not method.conditions[name].allows(value):
+            raise ValueError(f"{name} to decode under must be {allowed}, got {value!r}")
 
 
 def start_release(
@@ -323,8 +323,9 @@ def _in_geometry(plan: Plan, ref: ImageRef, picture: NDArray[Any]) -> NDArray[An
 
 
 def _same_job(plan: Plan, out: Path, job: Mapping[str, Any]) -> None:
-    for asked, now in _asked(plan, out).items():
-        name, was, value = _first_difference(asked, job.get(asked), now)
+    now = _asked(plan, out)
+    for asked in (*now, *sorted(job.keys() - now.keys() - {"identifier"})):
+        name, was, value = _first_difference(asked, job.get(asked), now.get(asked))
         if was != value and asked == "sources_sha256":  # no number derived from the sources belongs in a message
             raise ValueError(
                 "IMAGES must be the same files, patients and labels as when this release was started, got others: "

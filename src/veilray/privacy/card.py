@@ -56,11 +56,12 @@ def card_entries(guarantee: Guarantee | None) -> list[CardEntry]:
         )
     entries.append(CardEntry("Other units", _other_units(guarantee)))
     ceiling = guarantee.ceiling()
+    beyond = "beyond what is released in clear, " if guarantee.shows_in_clear else ""
     if ceiling is not None:
         entries.append(
             CardEntry(
                 "Ceiling",
-                f"no release with this claim carries more than {_up(ceiling['nats'])} nats of its image, and "
+                f"{beyond}no release with this claim carries more than {_up(ceiling['nats'])} nats of its image, and "
                 f"no picture in one correlates more than {_up(ceiling['correlation'])} with {guarantee.dimension:,} "
                 "latent numbers.",
             )
@@ -106,10 +107,11 @@ def _claim(guarantee: Guarantee) -> str:
             f", of it {decimal_text(guarantee.image_epsilon)} for the picture and "
             f"{decimal_text(guarantee.conditions_epsilon)} for its randomised conditions"
         )
+    among = " that agrees on all that is released in clear" if guarantee.shows_in_clear else ""
     slip = "" if guarantee.delta == 0 else ", but for a chance of delta"
     return (
         f"local differential privacy for every {unit}: {figures}. Whatever the image was, each possible output is "
-        f"as likely as for any other image, within that factor e^epsilon{slip}."
+        f"as likely as for any other image{among}, within that factor e^epsilon{slip}."
         if guarantee.unit == "image"
         else f"local differential privacy for every {unit}: {figures}. This says nothing strong about the whole "
         f"image, for which it comes to epsilon {decimal_text(guarantee.total_image_epsilon)}."
@@ -122,8 +124,6 @@ def _up(value: float, digits: int = 3) -> str:
 
 def _odds(guarantee: Guarantee) -> str:
     sentence = guarantee.odds_sentence()
-    if guarantee.in_clear or any(c.policy == "public" for c in guarantee.conditions.values()):
-        sentence += " Only images that agree on all that is released in clear count among them."
     releases = guarantee.releases
     if releases is None or guarantee.patient_epsilon is None or (releases.largest_patient or 0) < 2:
         return sentence

@@ -208,26 +208,35 @@ class Guarantee:
         """Largest probability of naming the right one of `candidates` equally likely images."""
         return reidentification_ceiling(self.total_image_epsilon, candidates, float(self.image_delta))
 
+    @property
+    def shows_in_clear(self) -> bool:
+        """True where something is released in clear: the claim is then about images that agree on it."""
+        return bool(self.in_clear) or any(condition.policy == "public" for condition in self.conditions.values())
+
     def odds_sentence(self, candidates: int = 1000) -> str:
         """The claim as odds, in one sentence; rounded up."""
         percent = Fraction(self.odds(candidates)) * 100
-        return (
+        sentence = (
             f"Among {candidates:,} equally likely images the right one gets at most {decimal_text(percent, 3)} % "
             f"(a blind guess gets {decimal_text(Fraction(100, candidates), 3)} %)."
         )
+        if self.shows_in_clear:
+            sentence += " Only images that agree on all that is released in clear count among them."
+        return sentence
 
     def ceiling(self) -> dict[str, float] | None:
         """What no pure mechanism of this whole-image epsilon can exceed; None when delta is not 0.
 
         Returns:
-            `nats`: of all that is released of an image about it, randomised conditions included; `correlation`: of the
-            picture with an N(0, I) latent of this dimension.
+            `nats`: of all that is released of an image about it, randomised conditions included, beyond what is
+            released in clear; `correlation`: of the picture, which may show a randomised condition, with an N(0, I)
+            latent of this dimension.
         """
         if not self.pure:
             return None
         return {
             "nats": mutual_information_ceiling(self.total_image_epsilon),
-            "correlation": correlation_ceiling(self.image_epsilon, self.dimension),
+            "correlation": correlation_ceiling(self.total_image_epsilon, self.dimension),
         }
 
     def not_covered(self) -> list[str]:

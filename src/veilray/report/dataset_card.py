@@ -87,7 +87,7 @@ def _markdown(told: Mapping[str, Any]) -> str:
         classes=_composition(guarantee, pictures),
         label_note=_label_note(guarantee),
         kept=told.get("kept_code"),
-        decoded_under=", ".join(f"{name} = {value}" for name, value in sorted(told.get("decoded_under", {}).items())),
+        decoded_under=_decoded_under(told),
         mechanism=guarantee.mechanism,
         geometry=_geometry(guarantee, model),
         claim=entries,
@@ -101,6 +101,15 @@ def _markdown(told: Mapping[str, Any]) -> str:
     )
 
 
+def _decoded_under(told: Mapping[str, Any]) -> str:
+    return ", ".join(f"{name} = {value}" for name, value in sorted(told.get("decoded_under", {}).items()))
+
+
+def _counterfactual(told: Mapping[str, Any]) -> str:
+    facts = _decoded_under(told)
+    return f"Counterfactual: every picture was drawn as if {facts}. " if facts else ""
+
+
 def _croissant(told: Mapping[str, Any]) -> dict[str, Any]:
     guarantee = _claim(told)
     single = [name for name in told["files"] if not name.startswith("images/")]
@@ -110,7 +119,8 @@ def _croissant(told: Mapping[str, Any]) -> dict[str, Any]:
         "@type": "sc:Dataset",
         "conformsTo": "http://mlcommons.org/croissant/1.0",
         "name": f"veilray-release-{told['identifier'][:12]}",
-        "description": f"{_title(told)}. {guarantee.odds_sentence()} SHA-256 of every picture: release.json.",
+        "description": f"{_title(told)}. {guarantee.odds_sentence()} {_counterfactual(told)}SHA-256 of every picture: "
+        "release.json.",
         "version": "1.0.0",
         "datePublished": told["date"],
         "license": _LICENCE,
