@@ -114,6 +114,9 @@ def release(
     drawn_by = method.calibrated(claim, mechanism, candidates=candidates, **options)
     policies = _policies(label_policy, label_epsilon, condition_policy or {})
     out = Path(out).absolute()
+    source = Path(images).absolute()
+    if source == out or source in out.parents:
+        raise ValueError(f"RELEASE must lie outside IMAGES, got {out} in {source}: choose another --out")
     with Collection.open(Path(images), layout=layout, root=root) as collection:
         collection.scan(progress=on_scan)
         levels = {**method.card.levels_of, **(condition_levels or {})}

@@ -333,3 +333,17 @@ def test_the_released_mechanism_passes_its_audit(cadp: CADP) -> None:
 def test_the_network_of_the_chest_x_rays_is_small() -> None:
     flow = ConditionalGlow(GlowConfig(size=64, levels=4, steps=8, width=64), ConditionConfig(categorical=(2,)))
     assert sum(parameter.numel() for parameter in flow.parameters()) < 10_000_000
+
+
+def test_a_release_lies_outside_its_images(tmp_path: Path, model: Path) -> None:
+    folder = tmp_path / "images"
+    folder.mkdir()
+    with pytest.raises(ValueError, match="RELEASE must lie outside IMAGES"):
+        release(folder, model, "4", folder / "release", ledger=tmp_path / "l.sqlite")
+    assert not (folder / "release").exists()
+
+
+@pytest.mark.parametrize("count", [1, 10**8])
+def test_too_few_or_too_many_candidates_are_refused(cadp: CADP, count: int) -> None:
+    with pytest.raises(ValueError, match="candidates must be between 2 and 65,536"):
+        cadp.calibrated(Claim.of("4"), "selection", candidates=count)

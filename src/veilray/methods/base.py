@@ -31,7 +31,7 @@ from veilray.registry import Registry
 __all__ = ["METHODS", "Method", "ModelCard", "Release", "ReleaseContext", "load_method", "read_card"]
 
 CARD = "model.json"
-_CANDIDATES = 1024
+_CANDIDATES, _MOST_CANDIDATES = 1024, 2**16
 
 Progress = Callable[[int, int], None]
 """Called with (done, total); for progress on stderr."""
@@ -188,8 +188,8 @@ class Method(ABC):
             raise ValueError(f"candidates must go with mechanism selection, got them with {kind.name}")
         if needed:
             count = given.pop("candidates", _CANDIDATES)
-            if count < 2:
-                raise ValueError(f"candidates must be 2 or more, got {count}")
+            if not 2 <= count <= _MOST_CANDIDATES:
+                raise ValueError(f"candidates must be between 2 and {_MOST_CANDIDATES:,}, got {count}")
             given["candidates"] = self.prior(count, SeededEntropy(f"public candidates of {self.card.weights_sha256}"))
         return kind.calibrate(claim, self.dimension, **given)
 

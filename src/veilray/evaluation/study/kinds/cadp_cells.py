@@ -198,6 +198,8 @@ def _membership(prepared: CadpSet, seed: int) -> list[Row]:
     members = np.sort(rng.permutation(len(public))[:_MEMBERS])
     others = np.sort(rng.permutation(len(sets["private_images"]))[:_MEMBERS])
     member_facts, other_facts = [public[row] for row in members], facts(sets["private_labels"][others], names)
+    if not all(row["label"] for row in public):  # facts known of one side alone would tell the sides apart
+        member_facts, other_facts = [{} for _ in members], [{} for _ in others]
     images, foreign = sets["public_images"][members], sets["private_images"][others]
     patients = np.array([f"public {row}" for row in members]), sets["private_patients"][others]
     few = min(64, len(images) // 2)
