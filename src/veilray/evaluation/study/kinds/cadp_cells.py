@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import tempfile
+import time
 from collections.abc import Callable
 from fractions import Fraction
 from pathlib import Path
@@ -170,6 +171,7 @@ def _published(prepared: CadpSet, epsilon: float, seed: int) -> list[Row]:
         epochs=_PUBLISHED_EPOCHS,
         max_minutes=_PUBLISHED_MINUTES,
         seed=seed,
+        clock=time.process_time,
     )
     rng = np.random.default_rng(seed)
     private = sets["private_labels"]
