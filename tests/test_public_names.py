@@ -46,7 +46,13 @@ def test_the_main_job_in_python(tmp_path: Path) -> None:
     assert outcome.images == 40
     assert str(outcome.guarantee.total_image_epsilon) == "3/2"
     told = json.loads((tmp_path / "release" / "release.json").read_text())
-    assert told["guarantee"]["conditions"]["label"] == {"policy": "randomised", "epsilon": "1", "levels": 3}
+    assert told["guarantee"]["conditions"]["label"] == {
+        "policy": "randomised",
+        "epsilon": "1",
+        "levels": 3,
+        "low": None,
+        "high": None,
+    }
     with pytest.raises(ValueError, match="epsilon must be exact"):
         veilray.release(tmp_path / "images.npz", tmp_path / "model", 0.5, tmp_path / "r", ledger=tmp_path / "l")  # type: ignore[arg-type]
 

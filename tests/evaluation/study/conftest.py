@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import subprocess
 import sys
 import time
@@ -42,6 +43,11 @@ def write(tmp_path: Path) -> Write:
     return write
 
 
+def _interruptible() -> None:
+    """A shell starts what runs in its background with interrupts ignored, and a child inherits that."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+
+
 @pytest.fixture
 def in_process() -> Callable[..., subprocess.Popen[str]]:
     """`veilray study ARGUMENTS` in a real process of its own."""
@@ -54,6 +60,7 @@ def in_process() -> Callable[..., subprocess.Popen[str]]:
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             text=True,
+            preexec_fn=_interruptible,  # noqa: PLW1509  no threads here
         )
 
     return start
