@@ -17,6 +17,7 @@ $(INSTALLED): pyproject.toml constraints.txt
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet -c constraints.txt torch
 	$(BIN)/python -m pip install --quiet -c constraints.txt -e '.[$(EXTRAS)]'
+	$(BIN)/python -m pip install --quiet --no-deps -c constraints.txt anonymeter dataprep  # their pins are stale, they run
 	touch $@
 
 demo: $(INSTALLED)  ## Train a small model, release real images, write a page (DATA=folder for your own images)

@@ -1,4 +1,4 @@
-"""What several rooms' tests need: a tiny real DP-GLOW, untrained, and tiny fits of the methods with a kept code."""
+"""What several rooms' tests need: a tiny real DP-GLOW, untrained, and tiny fits of other methods."""
 
 from __future__ import annotations
 
@@ -18,7 +18,9 @@ from veilray.flows import Glow, GlowConfig, load_card, save_flow
 from veilray.images import RULE
 from veilray.methods import DirectionalRelease, DPGlow, ModelCard, SelectionRelease, load_method
 from veilray.methods.domain import Domain
+from veilray.methods.tables import CADPTable
 from veilray.privacy import ModelTraining
+from veilray.tables import Column, Records, Schema
 
 # The same examples in every run of CI: a build fails for what changed, not for the draw. At a desk they vary.
 settings.register_profile("steady", derandomize=True, deadline=None)
@@ -118,3 +120,65 @@ def private_digits() -> np.ndarray:
     """Ninety-six other digits, `(96, 1, 8, 8)`."""
     values = load_digits().data[1000:1096]
     return (values.reshape(-1, 1, 8, 8) * 15).astype(np.uint8)
+
+
+PEOPLE = Schema(
+    confirmed=True,
+    patient="person",
+    columns=(
+        Column(name="diagnosis", kind="categorical", levels=("benign", "malignant")),
+        Column(name="age", kind="integer", low=0, high=120),
+        Column(name="diameter", kind="continuous", low=0, high=50, decimals=1, unit="mm", missing=True),
+        Column(name="grade", kind="ordinal", levels=("low", "middle", "high")),
+        Column(name="visits", kind="integer", low=0, high=30),
+        Column(name="seen", kind="date", low="2000-01-01", high="2020-12-31"),
+        Column(name="ward", kind="categorical", levels=("north", "south", "east"), missing=True),
+    ),
+)
+"""A small table with every kind of column."""
+
+
+@pytest.fixture(scope="session")
+def people() -> Callable[..., Records]:
+    """Make valid rows of `PEOPLE`; every second row is of the patient of the row before."""
+
+    def make(count: int, seed: int = 0) -> Records:
+        rng = np.random.default_rng(seed)
+        ill = rng.random(count) < 0.4
+        age = np.clip(55 + 12 * ill + 14 * rng.normal(size=count), 0, 120)
+        size = np.where(rng.random(count) < 0.1, np.nan, np.clip(12 + 9 * ill + 4 * rng.normal(size=count), 0, 50))
+        grade = np.clip(np.round(0.5 + ill + 0.6 * rng.normal(size=count)), 0, 2)
+        visits = np.minimum(rng.poisson(3 + 4 * ill), 30)
+        seen = rng.integers(730_120, 737_790, count)
+        ward = np.where(rng.random(count) < 0.1, np.nan, rng.integers(0, 3, count))
+        records = Records.of(PEOPLE, np.stack([ill, age, size, grade, visits, seen, ward], axis=1)).snapped()
+        persons = tuple(f"person-{seed}-{row // 2}" for row in range(count))
+        return Records(PEOPLE, records.values, records.rows, persons)
+
+    return make
+
+
+@pytest.fixture(scope="session")
+def table_file(tmp_path_factory: pytest.TempPathFactory, people: Callable[..., Records]) -> Callable[..., Path]:
+    """Write rows of `PEOPLE` as a CSV file with their patients."""
+
+    def write(count: int, seed: int = 0) -> Path:
+        records = people(count, seed)
+        path = tmp_path_factory.mktemp("table") / "people.csv"
+        frame = records.to_pandas()
+        frame["seen"] = frame["seen"].dt.strftime("%Y-%m-%d")
+        frame["person"] = records.patients
+        frame.to_csv(path, index=False)
+        return path
+
+    return write
+
+
+@pytest.fixture(scope="session")
+def table_model(tmp_path_factory: pytest.TempPathFactory, people: Callable[..., Records]) -> Path:
+    """A tiny model of `PEOPLE` that is told the diagnosis and the age."""
+    folder = tmp_path_factory.mktemp("tables") / "model"
+    options = {"couplings": 2, "width": 16, "epochs": 6, "batch_size": 32}
+    stated = {"training_data": "public", "statement": "made up people"}
+    CADPTable.fit(people(300, 7), folder, condition="diagnosis,age", **options, **stated)
+    return folder

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from veilray.api import fit, open_release, release
+    from veilray.estimator import TableCADP
     from veilray.images import FORMATS, Collection
     from veilray.methods import METHODS
     from veilray.privacy import MECHANISMS, Guarantee
@@ -18,6 +19,7 @@ __all__ = [
     "METHODS",
     "Collection",
     "Guarantee",
+    "TableCADP",
     "__version__",
     "fit",
     "open_release",
@@ -32,6 +34,7 @@ _HOME = {
     "Guarantee": "veilray.privacy",
     "MECHANISMS": "veilray.privacy",
     "METHODS": "veilray.methods",
+    "TableCADP": "veilray.estimator",
     "fit": "veilray.api",
     "open_release": "veilray.api",
     "release": "veilray.api",

@@ -20,7 +20,7 @@ from typing import Any
 
 import pytest
 from scipy.optimize import minimize_scalar
-from scipy.stats import norm
+from scipy.stats import binom, norm
 
 from veilray.privacy import MECHANISMS, Claim
 from veilray.privacy.calibration import gaussian_delta, gaussian_mu, gaussian_sigma
@@ -317,7 +317,20 @@ def shared() -> str:
     return table(head, rows)
 
 
+def random_maps() -> str:
+    """What a random function of 256 levels to N loses: the levels that share a target are binomial in number."""
+    rows = []
+    for n in (256, 128, 64, 32, 16, 8, 2):
+        shared = range(1, 257)
+        lost = n / 256 * sum(binom.pmf(k, 256, 1 / n) * k * math.log2(k) for k in shared)
+        alone = (1 - 1 / n) ** 255
+        rows.append((n, f"{lost:.2f}", f"{100 * alone:.1f} %", f"{100 / n:.1f} %"))
+    head = ("target levels", "bits left open, of 8", "levels alone in their target", "edges that vanish, smoothness 0")
+    return table(head, rows)
+
+
 COMPUTED: dict[str, Callable[[], str]] = {
+    "random maps": random_maps,
     "few numbers": few,
     "shares": shared,
     "odds": odds,

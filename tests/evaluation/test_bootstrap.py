@@ -7,7 +7,7 @@ import time
 import numpy as np
 import pytest
 from scipy import stats
-from sklearn.metrics import accuracy_score, balanced_accuracy_score, roc_auc_score, roc_curve
+from sklearn.metrics import accuracy_score, balanced_accuracy_score, r2_score, roc_auc_score, roc_curve
 
 from veilray.evaluation.bootstrap import (
     accuracy,
@@ -16,6 +16,7 @@ from veilray.evaluation.bootstrap import (
     difference,
     mean,
     over_seeds,
+    r_squared,
     true_positive_rate,
 )
 
@@ -143,9 +144,20 @@ def test_two_thousand_resamples_are_quick() -> None:
     assert time.process_time() - middle < 2
 
 
+def test_r_squared_is_that_of_scikit_learn_and_its_interval_covers() -> None:
+    rng = np.random.default_rng(0)
+    truth = 1e6 + rng.normal(size=400)
+    told = truth + rng.normal(scale=0.5, size=400)
+    found = r_squared(truth, told, resamples=400)
+    assert found.value == pytest.approx(r2_score(truth, told))
+    assert found.low < 0.75 < found.high
+    assert found.high - found.low < 0.2
+
+
 @pytest.mark.parametrize(
     ("call", "message"),
     [
+        (lambda: r_squared([2.0, 2.0], [1.0, 2.0]), "truth must hold two or more values"),
         (lambda: auc([1, 1], [0.1, 0.2]), "truth must hold both 0 and 1"),
         (lambda: auc([0, 1], [0.1, float("nan")]), "score must be"),
         (lambda: auc([0, 1], [0.1]), "answers must be one for each of 2 images"),

@@ -11,7 +11,7 @@ import pytest
 
 from veilray.images import Collection, write_image
 from veilray.ledger import Journal
-from veilray.methods import Method, condition_rules, plan_release, start_release
+from veilray.methods import Method, condition_rules, facts_of, plan_release, start_release
 from veilray.methods.kept import Kept
 from veilray.privacy import Claim
 from veilray.report.dataset_card import dataset_files
@@ -73,7 +73,7 @@ def release_of(tmp_path: Path, scanned: Callable[[int], Collection]) -> Callable
             collection,
             method,
             drawn_by,
-            condition_rules({"label": label}, method.card.levels_of, collection.refs),
+            condition_rules({"label": label}, method.card.levels_of, facts_of(collection.refs)),
             keep_geometry=keep_geometry,
             kept=Kept.of(method, drawn_by, claim, options),
             describe=dataset_files,

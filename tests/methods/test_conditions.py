@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from veilray.images import Collection, ImageRef
-from veilray.methods import condition_rules, draw_conditions
+from veilray.methods import condition_rules, draw_conditions, facts_of
 from veilray.privacy import ConditionPolicy, SeededEntropy
 from veilray.privacy.bounded_number import release_numbers
 
@@ -21,25 +21,25 @@ AGE = {"age": (Fraction(0), Fraction(100))}
 
 def test_what_nobody_names_is_withheld(scanned: Callable[[int], Collection]) -> None:
     refs = scanned(2).refs
-    rules = condition_rules({}, LEVELS, refs)
+    rules = condition_rules({}, LEVELS, facts_of(refs))
     assert [(rule.name, rule.policy.policy) for rule in rules] == [("label", "withheld")]
-    assert draw_conditions(refs, rules, SeededEntropy(0)) == [{}, {}]
+    assert draw_conditions(facts_of(refs), rules, SeededEntropy(0)) == [{}, {}]
 
 
 def test_public_conditions_leave_as_they_are(scanned: Callable[[int], Collection]) -> None:
     refs = scanned(4).refs
-    drawn = draw_conditions(refs, condition_rules({"label": "public"}, {}, refs), SeededEntropy(0))
+    drawn = draw_conditions(facts_of(refs), condition_rules({"label": "public"}, {}, facts_of(refs)), SeededEntropy(0))
     assert drawn == [{"label": ref.label} for ref in refs]
 
 
 def test_randomised_labels_follow_their_epsilon(scanned: Callable[[int], Collection]) -> None:
     refs = scanned(4).refs
-    rules = condition_rules({"label": "randomised:1/2"}, LEVELS, refs)
+    rules = condition_rules({"label": "randomised:1/2"}, LEVELS, facts_of(refs))
     assert rules[0].policy.epsilon == Fraction(1, 2)
     kept = Counter(
         row["label"] == refs[0].label
         for seed in range(400)
-        for row in draw_conditions([refs[0]], rules, SeededEntropy(seed))
+        for row in draw_conditions(facts_of([refs[0]]), rules, SeededEntropy(seed))
     )
     assert 200 < kept[True] < 298  # e^.5 / (1 + e^.5) = .622 of 400, five standard deviations either way
 
@@ -64,15 +64,15 @@ def test_wrong_policies_are_named(
     message: str,
 ) -> None:
     with pytest.raises(ValueError, match=message):
-        condition_rules(policies, levels, scanned(2).refs)
+        condition_rules(policies, levels, facts_of(scanned(2).refs))
 
 
 def test_a_label_that_cannot_be_a_folder_is_refused(scanned: Callable[[int], Collection]) -> None:
     collection = scanned(2)
     refs = [type(ref)(**{**{n: getattr(ref, n) for n in ref.__slots__}, "label": "../x"}) for ref in collection.refs]
     with pytest.raises(ValueError, match="letters, digits"):
-        condition_rules({"label": "public"}, {}, refs)
-    condition_rules({"label": "withheld"}, {}, refs)
+        condition_rules({"label": "public"}, {}, facts_of(refs))
+    condition_rules({"label": "withheld"}, {}, facts_of(refs))
 
 
 # Numbers.
@@ -84,36 +84,43 @@ def aged(collection: Collection, *ages: str) -> list[ImageRef]:
 
 def test_a_public_number_leaves_as_its_text(scanned: Callable[[int], Collection]) -> None:
     refs = aged(scanned(4), "61", "0.50", "100", "7e1")
-    rules = condition_rules({"age": "public"}, {}, refs, AGE)
+    rules = condition_rules({"age": "public"}, {}, facts_of(refs), AGE)
     assert rules[0].bounds == AGE["age"]
-    assert [row["age"] for row in draw_conditions(refs, rules, SeededEntropy(0))] == ["61", "0.50", "100", "7e1"]
+    assert [row["age"] for row in draw_conditions(facts_of(refs), rules, SeededEntropy(0))] == [
+        "61",
+        "0.50",
+        "100",
+        "7e1",
+    ]
 
 
 def test_a_randomised_number_is_drawn_once_within_its_bounds(scanned: Callable[[int], Collection]) -> None:
     refs = aged(scanned(4), "61", "-3", "100", "250.5")
-    (rule, _) = condition_rules({"age": "randomised:3/2"}, {"age": ("61", "100")}, refs, AGE)
+    (rule, _) = condition_rules({"age": "randomised:3/2"}, {"age": ("61", "100")}, facts_of(refs), AGE)
     assert rule.policy == ConditionPolicy(policy="randomised", epsilon=Fraction(3, 2), low=0, high=100)
     assert (rule.levels, rule.bounds) == ((), AGE["age"])
-    released = [row["age"] for row in draw_conditions(refs, [rule], SeededEntropy(5))]
+    released = [row["age"] for row in draw_conditions(facts_of(refs), [rule], SeededEntropy(5))]
     values = np.array([61.0, -3.0, 100.0, 250.5])
     assert released == release_numbers(values, *AGE["age"], Fraction(3, 2), SeededEntropy(5)).tolist()
     assert all(0 <= float(text) <= 100 for text in released)
-    assert released != [row["age"] for row in draw_conditions(refs, [rule], SeededEntropy(6))]
+    assert released != [row["age"] for row in draw_conditions(facts_of(refs), [rule], SeededEntropy(6))]
 
 
 def test_bounds_may_lie_below_zero(scanned: Callable[[int], Collection]) -> None:
     refs = aged(scanned(2), "-2.5", "1")
     bounds = {"age": (Fraction(-4), Fraction(4))}
     for policy in ("public", "randomised:8"):
-        row, _ = draw_conditions(refs, condition_rules({"age": policy}, {}, refs, bounds), SeededEntropy(0))
+        row, _ = draw_conditions(
+            facts_of(refs), condition_rules({"age": policy}, {}, facts_of(refs), bounds), SeededEntropy(0)
+        )
         assert -4 <= float(row["age"]) <= 4
-    assert condition_rules({"age": "randomised:8"}, {}, refs, bounds)[0].policy.low == -4
+    assert condition_rules({"age": "randomised:8"}, {}, facts_of(refs), bounds)[0].policy.low == -4
 
 
 def test_a_withheld_number_may_be_anything(scanned: Callable[[int], Collection]) -> None:
     refs = aged(scanned(2), "unknown", "")
-    rules = condition_rules({"age": "withheld"}, {}, refs, AGE)
-    assert draw_conditions(refs, rules, SeededEntropy(0)) == [{}, {}]
+    rules = condition_rules({"age": "withheld"}, {}, facts_of(refs), AGE)
+    assert draw_conditions(facts_of(refs), rules, SeededEntropy(0)) == [{}, {}]
 
 
 @pytest.mark.parametrize("policy", ["public", "randomised:1"])
@@ -124,17 +131,17 @@ def test_what_is_no_number_is_refused_and_not_repeated(
     scanned: Callable[[int], Collection], policy: str, value: str
 ) -> None:
     refs = aged(scanned(2), "61", value)
-    message = "age must be a number" if value else "age must be known for every image"
+    message = "age must be a number" if value else "age must be known for every record"
     with pytest.raises(ValueError, match=message) as caught:
-        condition_rules({"age": policy}, {}, refs, AGE)
+        condition_rules({"age": policy}, {}, facts_of(refs), AGE)
     assert not value or value not in str(caught.value)
 
 
 def test_a_public_number_outside_its_bounds_is_refused_and_not_repeated(scanned: Callable[[int], Collection]) -> None:
     with pytest.raises(ValueError, match="age must be within its public bounds 0 to 100, got another") as caught:
-        condition_rules({"age": "public"}, {}, refs := aged(scanned(2), "61", "137"), AGE)
+        condition_rules({"age": "public"}, {}, facts_of(refs := aged(scanned(2), "61", "137")), AGE)
     assert "137" not in str(caught.value)
-    condition_rules({"age": "randomised:1"}, {}, refs, AGE)
+    condition_rules({"age": "randomised:1"}, {}, facts_of(refs), AGE)
 
 
 @pytest.mark.parametrize(
@@ -154,19 +161,19 @@ def test_wrong_bounds_and_budgets_are_named(
     scanned: Callable[[int], Collection], policy: str, bounds: tuple[Fraction, Fraction], message: str
 ) -> None:
     with pytest.raises(ValueError, match=message):
-        condition_rules({"age": policy}, {}, aged(scanned(2), "1", "2"), {"age": bounds})
+        condition_rules({"age": policy}, {}, facts_of(aged(scanned(2), "1", "2")), {"age": bounds})
 
 
 def test_a_draw_is_refused_beside_the_same_values_in_clear(scanned: Callable[[int], Collection]) -> None:
     refs = [replace(ref, conditions={"diagnosis": ref.label or "", "view": "PA"}) for ref in scanned(4).refs]
     policies = {"label": "randomised:1", "diagnosis": "public"}
     with pytest.raises(ValueError, match="label must not be randomised while diagnosis"):
-        condition_rules(policies, LEVELS, refs)
-    assert condition_rules({**policies, "diagnosis": "withheld", "view": "public"}, LEVELS, refs)
+        condition_rules(policies, LEVELS, facts_of(refs))
+    assert condition_rules({**policies, "diagnosis": "withheld", "view": "public"}, LEVELS, facts_of(refs))
 
 
 def test_a_condition_named_like_the_column_of_file_names_does_not_leave(scanned: Callable[[int], Collection]) -> None:
     refs = [replace(ref, conditions={"path": "x1"}) for ref in scanned(2).refs]
-    assert condition_rules({"path": "withheld"}, LEVELS, refs)
+    assert condition_rules({"path": "withheld"}, LEVELS, facts_of(refs))
     with pytest.raises(ValueError, match="condition must not be named path"):
-        condition_rules({"path": "public"}, LEVELS, refs)
+        condition_rules({"path": "public"}, LEVELS, facts_of(refs))

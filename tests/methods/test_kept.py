@@ -24,7 +24,7 @@ from veilray.codes import load_code
 from veilray.errors import Refused
 from veilray.images import Collection
 from veilray.ledger import Journal, ReleaseState
-from veilray.methods import DPGlow, Plan, condition_rules, continue_release, plan_release, start_release
+from veilray.methods import DPGlow, Plan, condition_rules, continue_release, facts_of, plan_release, start_release
 from veilray.methods.kept import Kept, Recipe, array_of
 from veilray.methods.record import Record
 from veilray.privacy import Claim, SeededEntropy
@@ -48,7 +48,7 @@ RECIPES = [
 def make_plan(method: PooledMethod, collection: Collection) -> Plan:
     claim = Claim.of("8")
     mechanism = method.calibrated(claim, "laplace", clip="3")
-    rules = condition_rules({"label": "randomised:1"}, method.card.levels_of, collection.refs)
+    rules = condition_rules({"label": "randomised:1"}, method.card.levels_of, facts_of(collection.refs))
     kept = Kept.of(method, mechanism, claim, {"clip": "3"})
     return plan_release(collection, method, mechanism, rules, kept=kept)
 
@@ -307,7 +307,7 @@ def _interrupted_before_finish(plan: Plan, home: Path, journal: Journal, monkeyp
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patched:
-        patched.setattr("veilray.methods.publication.Spool.finish", interrupt)
+        patched.setattr("veilray.methods.publication.ImageSpool.finish", interrupt)
         with pytest.raises(KeyboardInterrupt):
             start_release(plan, home / "out", home / "record", journal)
 

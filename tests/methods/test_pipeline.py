@@ -28,6 +28,7 @@ from veilray.methods import (
     ReleaseContext,
     condition_rules,
     continue_release,
+    facts_of,
     find_record,
     plan_release,
     read_release,
@@ -40,7 +41,7 @@ from veilray.privacy import MECHANISMS, Claim, ModelTraining, SeededEntropy, Sys
 
 def make_plan(method: DPGlow, collection: Collection, epsilon: str = "8", label: str = "withheld") -> Plan:
     mechanism = MECHANISMS["laplace"].calibrate(Claim.of(epsilon), method.dimension)
-    rules = condition_rules({"label": label}, method.card.levels_of, collection.refs)
+    rules = condition_rules({"label": label}, method.card.levels_of, facts_of(collection.refs))
     return plan_release(collection, method, mechanism, rules, job={"epsilon": epsilon})
 
 
@@ -196,13 +197,13 @@ KILL_POINTS = [
     ("veilray.methods.record.Record.plan", 1),
     ("veilray.methods.record.Record.write_job", 1),
     ("veilray.ledger.Journal.reserve", 1),
-    ("veilray.methods.publication.Spool.place", 3),
-    ("veilray.methods.publication.Spool.settle", 2),
+    ("veilray.methods.publication.ImageSpool.place", 3),
+    ("veilray.methods.publication.ImageSpool.settle", 2),
     ("veilray.methods.record.Record.commit", 1),
     ("veilray.methods.record.Record.commit", 2),
-    ("veilray.methods.publication.Spool.finish", 1),
+    ("veilray.methods.publication.ImageSpool.finish", 1),
     ("veilray.ledger.Journal.commit", 1),
-    ("veilray.methods.publication.Spool.publish", 1),
+    ("veilray.methods.publication.ImageSpool.publish", 1),
     ("veilray.ledger.Journal.publish", 1),
     ("veilray.methods.record.Record.export", 1),
 ]
@@ -212,7 +213,7 @@ import importlib, os, signal, sys
 from pathlib import Path
 from veilray.images import Collection
 from veilray.ledger import Journal
-from veilray.methods import load_method, pipeline, condition_rules, plan_release, start_release
+from veilray.methods import load_method, pipeline, condition_rules, facts_of, plan_release, start_release
 from veilray.privacy import MECHANISMS, Claim
 
 home, target, count, when = Path(sys.argv[1]), sys.argv[2], int(sys.argv[3]), sys.argv[4]
@@ -236,7 +237,7 @@ method = load_method(home / "model")
 collection = Collection.open(home / "source")
 collection.scan()
 mechanism = MECHANISMS["laplace"].calibrate(Claim.of("8"), method.dimension)
-rules = condition_rules({"label": "randomised:1"}, method.card.levels_of, collection.refs)
+rules = condition_rules({"label": "randomised:1"}, method.card.levels_of, facts_of(collection.refs))
 plan = plan_release(collection, method, mechanism, rules, job={"epsilon": "8"})
 start_release(plan, home / "out", home / "record", Journal(home / "l.sqlite"))
 """
@@ -292,7 +293,7 @@ def test_a_tampered_committed_file_is_not_drawn_again(
 ) -> None:
     plan = make_plan(method, scanned(6))
     journal = Journal(tmp_path / "l.sqlite")
-    monkeypatch.setattr("veilray.methods.publication.Spool.finish", _interrupt)
+    monkeypatch.setattr("veilray.methods.publication.ImageSpool.finish", _interrupt)
     with pytest.raises(KeyboardInterrupt):
         start_release(plan, tmp_path / "out", tmp_path / "record", journal)
     monkeypatch.undo()
@@ -393,7 +394,7 @@ def test_a_picture_altered_after_the_commit_is_not_published(
     plan = make_plan(method, scanned(3))
     journal = Journal(tmp_path / "l.sqlite")
     with monkeypatch.context() as patched:
-        patched.setattr("veilray.methods.publication.Spool.publish", _interrupt)
+        patched.setattr("veilray.methods.publication.ImageSpool.publish", _interrupt)
         with pytest.raises(KeyboardInterrupt):
             start_release(plan, tmp_path / "out", tmp_path / "record", journal)
     next(tmp_path.glob(".out.*/images/*.png")).write_bytes(b"altered")

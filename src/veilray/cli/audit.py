@@ -21,7 +21,9 @@ _DIMENSION = 8
 def audit(
     epsilon: Annotated[str, typer.Option(help='The claim, exact: "0.5", "1/3", 4.')],
     mechanism: options.Mechanism = None,
-    model: Annotated[str | None, typer.Option(help="MODEL: audit its latent, and through the quantised file.")] = None,
+    model: Annotated[
+        str | None, typer.Option(help="MODEL: audit its latent, and through the file that leaves.")
+    ] = None,
     delta: options.Delta = "0",
     unit: options.Unit = "image",
     dimension: Annotated[int | None, typer.Option(help="Elements of a row; 8 unless given.")] = None,
@@ -62,18 +64,25 @@ def _of_model(model: str, mechanism: str | None, claim: Claim, trials: int) -> l
 
     torch.set_num_threads(1)  # a check forks, and a forked child waits forever for a thread pool it has not got
     from veilray.api import open_model
+    from veilray.api_tables import holds_table, open_table_model
     from veilray.evaluation.audit import audit as run
     from veilray.evaluation.audit import subject_of
-    from veilray.evaluation.audit.through_file import THROUGH_FILE_ROWS, through_file
+    from veilray.evaluation.audit.through_file import THROUGH_FILE_ROWS, through_file, through_table
     from veilray.flows import keep_freed_memory
 
     keep_freed_memory()
-    method = open_model(model)
-    drawn_by = method.calibrated(claim, mechanism)
+    if holds_table(model):
+        table = open_table_model(model)
+        drawn_by = table.calibrated(claim, mechanism)
+        seen_by_others = through_table(table, drawn_by)
+    else:
+        method = open_model(model)
+        drawn_by = method.calibrated(claim, mechanism)
+        seen_by_others = through_file(method, drawn_by)
     with progress_bar("auditing the latent") as advance:
         latent = run(subject_of(drawn_by), trials, progress=advance)
     with progress_bar("auditing through the file") as advance:
-        seen = run(through_file(method, drawn_by), trials, progress=advance, rows=THROUGH_FILE_ROWS)
+        seen = run(seen_by_others, trials, progress=advance, rows=THROUGH_FILE_ROWS)
     return [latent, seen]
 
 

@@ -25,7 +25,7 @@ def card(
     if html is not None:
         from veilray.report import card_page
 
-        title = counted(told["guarantee"].releases.images, "released image")
+        title = counted(told["guarantee"].releases.images, f"released {told['guarantee'].record}")
         try:
             with html.open("x", encoding="utf-8") as file:
                 file.write(card_page(told["guarantee"], title=title))

@@ -18,8 +18,14 @@ _FAR = 0.5  # half of the images lie where the model's own do not
 
 
 def check(
-    images: options.Images,
-    model: options.Model,
+    images: Annotated[Path, typer.Argument(help="Images as `veilray fit` takes them, or a table.")],
+    model: Annotated[str | None, typer.Option(help="Folder written by `veilray fit`.")] = None,
+    schema: Annotated[
+        Path | None, typer.Option(help="Of a table; default: that of the model. Without both, one is drafted.")
+    ] = None,
+    out: Annotated[
+        Path | None, typer.Option(help="Where the draft of a table's schema goes. Default: beside the table.")
+    ] = None,
     epsilon: Annotated[str | None, typer.Option(help="Also show what this claim would spend.")] = None,
     unit: options.Unit = "image",
     mechanism: options.Mechanism = None,
@@ -38,11 +44,22 @@ def check(
 ) -> int:
     """Count, look for trouble, measure the distance from the model's domain. Internal: shows originals' properties."""
     from veilray.api import open_model
+    from veilray.api_tables import holds_table
     from veilray.flows import keep_freed_memory
     from veilray.methods import plan_release
     from veilray.privacy import Claim
 
     keep_freed_memory()
+    if out is not None and (model is not None or schema is not None):
+        raise ValueError("--out must go with neither --model nor --schema: it is where a drafted schema goes")
+    if schema is not None or model is None or holds_table(model):
+        if preview is not None:
+            raise ValueError("--preview must be left out for a table: it is a picture")
+        if layout != "folders" or root is not None:
+            raise ValueError("--layout and --root must be left out for a table: they are of pictures")
+        further = parse_pairs(mechanism_option or [], "--mechanism-option")
+        named = {"clip": clip, "radius": radius, "bound": bound, "candidates": candidates, **further}
+        return _table(images, model, schema, out, as_json, (epsilon, delta, unit, mechanism, named))
     if preview is not None and epsilon is None:
         raise ValueError("--preview must go with --epsilon, got none")
     method = open_model(model)
@@ -74,6 +91,37 @@ def check(
         if guarantee is not None:
             print_card(guarantee, title="What would be claimed, before any condition is released")
     return 1 if told["quarantine"] else 0
+
+
+def _table(
+    table: Path,
+    model: str | None,
+    schema: Path | None,
+    out: Path | None,
+    as_json: bool,
+    asked: tuple[str | None, str, str, str | None, dict[str, Any]],
+) -> int:
+    """What `check` does with a table: draft a schema, or look at the table through one."""
+    from veilray.api_tables import open_table_model
+    from veilray.cli.check_table import check_table, draft_table
+    from veilray.privacy import Claim
+    from veilray.tables import EXTENSIONS, Schema
+
+    if table.suffix.lower() not in EXTENSIONS:
+        cure = "" if model is not None or schema is not None else ": give the --model of images"
+        raise ValueError(f"TABLE must end in {', '.join(EXTENSIONS)}, got {table}{cure}")
+    if model is None and schema is None:
+        return draft_table(table, out, as_json=as_json)
+    method = None if model is None else open_table_model(model)
+    epsilon, delta, unit, mechanism, named = asked
+    if epsilon is not None and method is None:
+        raise ValueError("--epsilon must go with --model: the claim is of a model's release")
+    drawn_by = None
+    if epsilon is not None and method is not None:
+        drawn_by = method.calibrated(Claim.of(epsilon, delta, unit), mechanism, **named)  # type: ignore[arg-type]
+    used = Schema.from_yaml(schema) if schema is not None else method.schema if method is not None else None
+    assert used is not None
+    return check_table(table, used, method, drawn_by, as_json=as_json)
 
 
 def _counts(collection: Any) -> dict[str, Any]:

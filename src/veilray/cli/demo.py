@@ -42,7 +42,7 @@ def demo(
     from veilray.flows import keep_freed_memory
     from veilray.images import Collection
     from veilray.ledger import Journal
-    from veilray.methods import condition_rules, plan_release, start_release
+    from veilray.methods import condition_rules, facts_of, plan_release, start_release
     from veilray.privacy import MECHANISMS, Claim
     from veilray.report.dataset_card import dataset_files
 
@@ -64,7 +64,7 @@ def demo(
         STATUS.print(f"{counted(len(public.refs), 'image')} to train on, {len(private.refs):,} to release")
         method = _train(public, out / "model", side, levels, minutes, _OWN if data else _DIGITS)
         mechanism = MECHANISMS["laplace"].calibrate(Claim.of(_EPSILON), method.dimension)
-        rules = condition_rules({}, {}, private.refs)
+        rules = condition_rules({}, {}, facts_of(private.refs))
         plan = plan_release(private, method, mechanism, rules, describe=dataset_files)
         journal = Journal(out / "ledger.sqlite")
         with progress_bar("releasing") as progress:

@@ -7,13 +7,14 @@ from typing import Annotated, Any, TypeAlias
 
 import typer
 
-from veilray.cli import options
+from veilray.cli import fit_obfuscation, options
 from veilray.cli.opening import open_images, parse_pairs
 from veilray.cli.output import OUT, print_json, progress_bar, training_bar
 
 __all__ = ["app"]
 
 app = typer.Typer(no_args_is_help=True, help="Train a method on public images.")
+app.command("obfuscation")(fit_obfuscation.obfuscation)
 
 
 @app.callback()
@@ -60,7 +61,22 @@ CodeEpochs: TypeAlias = Annotated[
 
 
 Condition: TypeAlias = Annotated[
-    str, typer.Option(help="Facts that encoder and decoder are told, with commas: label and manifest columns.")
+    str | None,
+    typer.Option(help="Facts that encoder and decoder are told, with commas. Default: label; of a table: none."),
+]
+TableSchema: TypeAlias = Annotated[
+    Path | None, typer.Option("--schema", help="IMAGES is a table with this schema: `veilray check TABLE` drafts one.")
+]
+Couplings: TypeAlias = Annotated[int | None, typer.Option(help="Of a table's flow. Default: 8.")]
+WidthOf: TypeAlias = Annotated[
+    int | None, typer.Option("--width", help="Of the coupling networks. Default: 64 channels; of a table 128 units.")
+]
+EpochsOf: TypeAlias = Annotated[
+    int | None,
+    typer.Option("--epochs", help="Passes over the training images or rows. Default: 30; of a table 4,000 steps."),
+]
+BatchSizeOf: TypeAlias = Annotated[
+    int | None, typer.Option("--batch-size", help="Images or rows a step. Default: 32; of a table 32 to 256.")
 ]
 Bounds: TypeAlias = Annotated[
     list[str] | None, typer.Option(help="NAME=LOW:HIGH: public bounds of a condition that is a number.")
@@ -68,7 +84,10 @@ Bounds: TypeAlias = Annotated[
 Task: TypeAlias = Annotated[
     str | None, typer.Option(help="What learners will be asked for: one of the conditions (the first), or picture.")
 ]
-KeepDirections: TypeAlias = Annotated[int, typer.Option("--keep", help="Directions of the latent that may be kept.")]
+KeepDirections: TypeAlias = Annotated[
+    int | None,
+    typer.Option("--keep", help="Directions of the latent that may be kept. Default: 32; of a table all."),
+]
 Coupling: TypeAlias = Annotated[str, typer.Option(help="affine, or gin (volume-preserving).")]
 Downsampling: TypeAlias = Annotated[str, typer.Option(help="checkerboard, or reshape (as published).")]
 
@@ -168,22 +187,25 @@ def selection(
 
 @app.command("cadp")
 def cadp(
-    images: Public,
+    context: typer.Context,
+    images: Annotated[Path, typer.Argument(help="Public images, or with --schema a public table.")],
     out: Out,
     condition: Condition = "label",
     bounds: Bounds = None,
     task: Task = None,
-    keep: KeepDirections = 32,
+    keep: KeepDirections = None,
+    schema: TableSchema = None,
+    couplings: Couplings = None,
     size: Size = 32,
     levels: Levels = 3,
     steps: Steps = 8,
-    width: Width = 64,
+    width: WidthOf = None,
     coupling: Coupling = "affine",
     downsampling: Downsampling = "checkerboard",
     channels: Channels = 1,
     bits: Bits = 8,
-    epochs: Epochs = 30,
-    batch_size: BatchSize = 32,
+    epochs: EpochsOf = None,
+    batch_size: BatchSizeOf = None,
     learning_rate: LearningRate = 1e-3,
     max_minutes: MaxMinutes = None,
     seed: Seed = 0,
@@ -196,8 +218,64 @@ def cadp(
     as_json: options.AsJson = False,
 ) -> int:
     """Train a flow under conditions and rank the directions of its latent, for release under a diagnosis."""
-    given = locals()
-    return _fit("cadp", {**given, "bounds": parse_pairs(bounds or [], "--bounds")})
+    given = {name: value for name, value in locals().items() if name != "context" and value is not None}
+    if schema is not None:
+        return _fit_table(given, context)
+    if couplings is not None:
+        raise ValueError("--couplings must go with --schema: it is of a table's flow")
+    return _fit("cadp", {"name": None, "root": None, **given, "bounds": parse_pairs(bounds or [], "--bounds")})
+
+
+_OF_TABLES = (
+    "condition",
+    "task",
+    "keep",
+    "couplings",
+    "width",
+    "epochs",
+    "batch_size",
+    "learning_rate",
+    "max_minutes",
+    "seed",
+    "training_data",
+    "statement",
+    "name",
+    "resume",
+)
+
+
+def _was_given(context: typer.Context, name: str) -> bool:
+    source = context.get_parameter_source(name)
+    return source is not None and source.name != "DEFAULT"
+
+
+def _fit_table(given: dict[str, Any], context: typer.Context) -> int:
+    """Fit `cadp` on a public table."""
+    from veilray.api_tables import read_with
+    from veilray.methods.tables import CADPTable
+
+    table, schema, out, as_json = (given[name] for name in ("images", "schema", "out", "as_json"))
+    also = {*_OF_TABLES, "images", "schema", "out", "as_json"}
+    foreign = [name for name in given if name not in also and _was_given(context, name)]
+    if foreign:
+        raise ValueError(f"--{foreign[0].replace('_', '-')} must be left out for a table: it is of pictures")
+    with progress_bar("reading the table") as on_read:
+        records, refused = read_with(table, schema, on_read)
+    with training_bar() as on_progress:
+        options = {name: given[name] for name in _OF_TABLES if name in given and _was_given(context, name)}
+        model = CADPTable.fit(records, out, **{"name": out.name, **options}, on_progress=on_progress)
+    figures = model.card.figures
+    if as_json:
+        print_json({"model": str(out), "refused_rows": len(refused), **figures})
+        return 1 if refused else 0
+    OUT.print(
+        f"{out}: {model.card.training_images:,} training rows, {figures['kept']:.0f} directions of "
+        f"{model.flow.config.dimension} columns, {figures['validation_bits_per_dimension']:.3f} bits per dimension on "
+        "held-out rows"
+    )
+    if refused:
+        OUT.print(f"{len(refused):,} rows were refused: `veilray check` lists them with their reasons.", style="yellow")
+    return 1 if refused else 0
 
 
 def _fit(kind: str, given: dict[str, Any]) -> int:

@@ -10,7 +10,7 @@ import sys
 
 import typer
 
-from veilray.cli import audit, card, check, demo, features, fit, ledger, release, study
+from veilray.cli import attack, audit, card, check, cloud, demo, features, fit, keys, ledger, obfuscate, release, study
 from veilray.cli.output import STATUS
 from veilray.errors import Refused
 
@@ -31,9 +31,14 @@ app.command("features")(features.features)
 app.command("demo")(demo.demo)
 app.command("audit")(audit.audit)
 app.command("study")(study.study)
+app.add_typer(keys.app, name="keys")
+app.command("obfuscate")(obfuscate.obfuscate)
+app.command("cloud-train")(cloud.cloud_train)
+app.command("cloud-predict")(cloud.cloud_predict)
+app.command("attack")(attack.attack)
 
 _WRONG_USE, _REFUSED, _INTERRUPTED = 2, 3, 130
-_CONTINUE = "interrupted; what was finished is kept, and --resume continues"
+_CONTINUE = "interrupted; what was finished is kept, and --resume continues where a command has it"
 
 
 def _exit_with(code: int | None) -> None:

@@ -13,12 +13,13 @@ from veilray.cli.output import OUT, print_card, print_json, progress_bar
 
 if TYPE_CHECKING:
     from veilray.methods import Outcome
+    from veilray.methods.tables import TableOutcome
 
 __all__ = ["release"]
 
 
 def release(
-    images: options.Images,
+    images: Annotated[Path, typer.Argument(help="Images as `veilray fit` takes them; a table for a model of tables.")],
     model: options.Model,
     epsilon: Annotated[str, typer.Option(help="The claim, as a decimal number or a fraction. No default.")],
     out: Annotated[Path, typer.Option(help="RELEASE: the new folder that leaves the house.")],
@@ -60,7 +61,7 @@ def release(
 
     keep_freed_memory()
     levels = parse_pairs(condition_levels or [], "--condition-levels")
-    with progress_bar("reading images") as on_scan, progress_bar("releasing") as on_draw:
+    with progress_bar("reading") as on_scan, progress_bar("releasing") as on_draw:
         outcome = run(
             images,
             model,
@@ -93,29 +94,31 @@ def release(
         _print_json(outcome)
     else:
         _print(outcome)
-    return 1 if outcome.quarantine else 0
+    return 1 if outcome.refused else 0
 
 
-def _print(outcome: Outcome) -> None:
+def _print(outcome: Outcome | TableOutcome) -> None:
+    what = f"{outcome.count:,} {outcome.guarantee.record}s"
     if outcome.out is None:
-        print_card(outcome.guarantee, title=f"Would be claimed for {outcome.images:,} images; nothing was spent")
+        print_card(outcome.guarantee, title=f"Would be claimed for {what}; nothing was spent")
     else:
-        print_card(outcome.guarantee, title=f"Released: {outcome.images:,} images")
+        print_card(outcome.guarantee, title=f"Released: {what}")
         OUT.print(f"RELEASE  {outcome.out}   (this leaves the house)", highlight=False, soft_wrap=True)
         OUT.print(f"RECORD   {outcome.record}   (this never does)", highlight=False, soft_wrap=True)
-    if outcome.quarantine:
+    if outcome.refused:
         where = "`veilray check` lists them" if outcome.record is None else "quarantine.csv in RECORD lists them"
-        OUT.print(f"{len(outcome.quarantine):,} files were refused; {where}.", style="yellow", soft_wrap=True)
+        kind = "rows" if outcome.guarantee.record == "row" else "files"
+        OUT.print(f"{len(outcome.refused):,} {kind} were refused; {where}.", style="yellow", soft_wrap=True)
 
 
-def _print_json(outcome: Outcome) -> None:
+def _print_json(outcome: Outcome | TableOutcome) -> None:
     print_json(
         {
             "dry_run": outcome.out is None,
             "release": None if outcome.out is None else str(outcome.out),
             "record": None if outcome.record is None else str(outcome.record),
-            "images": outcome.images,
-            "quarantined": len(outcome.quarantine),
+            f"{outcome.guarantee.record}s": outcome.count,
+            "quarantined": len(outcome.refused),
             "guarantee": outcome.guarantee.to_dict(),
         }
     )

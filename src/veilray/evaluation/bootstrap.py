@@ -31,6 +31,7 @@ __all__ = [
     "difference",
     "mean",
     "over_seeds",
+    "r_squared",
     "true_positive_rate",
 ]
 
@@ -184,6 +185,45 @@ def true_positive_rate(
     patients = _Patients.from_groups(groups, len(true))
     statistic = _true_positives(true, _vector(score, "score"), patients, false_positive_rate)
     return patients.estimate(statistic, len(true), resamples, level, seed)
+
+
+def r_squared(
+    truth: ArrayLike,
+    predicted: ArrayLike,
+    groups: ArrayLike | None = None,
+    *,
+    resamples: int = RESAMPLES,
+    level: float = LEVEL,
+    seed: int = 0,
+) -> Estimate:
+    """Share of the variance of `truth`, `(n,)`, that `predicted` explains; below 0 where its mean would do better.
+
+    Resamples that hold one value only are left out.
+
+    Raises:
+        ValueError: for a truth of one value.
+
+    Example:
+        >>> round(r_squared([1.0, 2.0, 3.0, 4.0], [1.0, 2.0, 3.0, 6.0]).value, 6)
+        0.2
+    """
+    true, told = _vector(truth, "truth"), _vector(predicted, "predicted")
+    if true.shape != told.shape:
+        raise ValueError(f"predicted must be one for each of {len(true)} truths, got shape {told.shape}")
+    patients = _Patients.from_groups(groups, len(true))
+    centred = true - true.mean()  # the spread of a resample is then no difference of large numbers
+    parts = (np.ones(len(true)), centred, centred**2, (true - told) ** 2)
+    sums = np.stack([patients.total(part) for part in parts], axis=1)
+
+    def statistic(weights: Floats) -> Floats:
+        count, total, squares, missed = (weights @ sums).T
+        spread = squares - total**2 / count
+        nothing = spread <= 1e-12 * squares
+        return np.asarray(1 - np.divide(missed, spread, out=np.full(len(count), np.nan), where=~nothing))
+
+    if not (true != true[0]).any():
+        raise ValueError("truth must hold two or more values, got one")
+    return patients.estimate(statistic, patients.count, resamples, level, seed)
 
 
 def difference(

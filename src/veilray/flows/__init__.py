@@ -1,4 +1,4 @@
-"""Invertible networks: images to independent standard normals, and back, under conditions or without."""
+"""Invertible networks: images, or rows of tables, to independent standard normals, and back, under conditions."""
 
 from veilray.flows.allocator import keep_freed_memory
 from veilray.flows.base import Encoder, Flow
@@ -7,9 +7,11 @@ from veilray.flows.conditional import ConditionalGlow
 from veilray.flows.config import GlowConfig
 from veilray.flows.glow import Glow
 from veilray.flows.latent import Latent
+from veilray.flows.row_training import Rows, train_rows
 from veilray.flows.storage import load_card, load_flow, save_flow
+from veilray.flows.tabular import TabularConfig, TabularFlow
 from veilray.flows.training import Conditions, train
-from veilray.flows.training_config import Progress, TrainingConfig, TrainingResult
+from veilray.flows.training_config import Progress, RowTraining, RowTrainingResult, TrainingConfig, TrainingResult
 
 __all__ = [
     "Condition",
@@ -22,6 +24,11 @@ __all__ = [
     "GlowConfig",
     "Latent",
     "Progress",
+    "RowTraining",
+    "RowTrainingResult",
+    "Rows",
+    "TabularConfig",
+    "TabularFlow",
     "TrainingConfig",
     "TrainingResult",
     "keep_freed_memory",
@@ -29,4 +36,5 @@ __all__ = [
     "load_flow",
     "save_flow",
     "train",
+    "train_rows",
 ]

@@ -23,17 +23,19 @@ from veilray.flows.conditional import ConditionalGlow
 from veilray.flows.config import GlowConfig
 from veilray.flows.durable import read_json, write_bytes, write_json
 from veilray.flows.glow import Glow
+from veilray.flows.tabular import TabularConfig, TabularFlow
 
 __all__ = ["CARD_FILE", "load_card", "load_flow", "save_flow"]
 
 CARD_FILE = "flow.json"
 FORMAT = "veilray-flow"
 VERSION = 1
-KINDS: dict[str, type[Glow] | type[ConditionalGlow]] = {"glow": Glow, "conditional-glow": ConditionalGlow}
+Saved = Glow | ConditionalGlow | TabularFlow
+KINDS: dict[str, type[Saved]] = {"glow": Glow, "conditional-glow": ConditionalGlow, "tabular": TabularFlow}
 DTYPES = {"float32": torch.float32, "float64": torch.float64}
 
 
-def save_flow(flow: Glow | ConditionalGlow, folder: Path | str, card: dict[str, Any]) -> Path:
+def save_flow(flow: Saved, folder: Path | str, card: dict[str, Any]) -> Path:
     """Write the flow and its model card to a folder, which is made if needed.
 
     Args:
@@ -107,12 +109,14 @@ def load_flow(folder: Path | str) -> Glow: ...
 def load_flow(folder: Path | str, kind: type[Glow]) -> Glow: ...
 @overload
 def load_flow(folder: Path | str, kind: type[ConditionalGlow]) -> ConditionalGlow: ...
-def load_flow(folder: Path | str, kind: type[Glow] | type[ConditionalGlow] = Glow) -> Glow | ConditionalGlow:
+@overload
+def load_flow(folder: Path | str, kind: type[TabularFlow]) -> TabularFlow: ...
+def load_flow(folder: Path | str, kind: type[Saved] = Glow) -> Saved:
     """Load a flow that `save_flow` wrote, on the CPU and in evaluation mode.
 
     Args:
         folder: where `save_flow` wrote it.
-        kind: `Glow` or `ConditionalGlow`; a flow of the other kind is refused.
+        kind: `Glow`, `ConditionalGlow` or `TabularFlow`; a flow of another kind is refused.
 
     Raises:
         ValueError: when a file is missing, truncated, foreign, altered (hash mismatch), or of other shapes, or
@@ -150,29 +154,34 @@ def load_flow(folder: Path | str, kind: type[Glow] | type[ConditionalGlow] = Glo
     return flow.eval()
 
 
-def _outline(card: dict[str, Any], tensors: dict[str, Tensor]) -> Glow | ConditionalGlow:
+def _outline(card: dict[str, Any], tensors: dict[str, Tensor]) -> Saved:
     """The flow without its numbers: a file from a stranger must not make this machine build more than the file holds.
 
-    Every step has tensors of its own, so a flow of more steps than tensors is refused before it is outlined.
+    Every step or coupling has tensors of its own, so a flow of more than there are is refused before it is outlined.
     """
-    steps = int(card["config"].get("levels", 0)) * int(card["config"].get("steps", 0))
+    config = card["config"]
+    steps = int(config.get("couplings", 0)) + int(config.get("levels", 0)) * int(config.get("steps", 0))
     if steps > len(tensors):
         raise ValueError(f"weights must be those of {steps:,} steps, got {len(tensors):,}: some are missing or foreign")
     with torch.device("meta"):
         return _new(card).to(DTYPES[card["dtype"]])
 
 
-def _new(card: dict[str, Any]) -> Glow | ConditionalGlow:
+def _new(card: dict[str, Any]) -> Saved:
+    if card["kind"] == "tabular":
+        told = card.get("conditions")
+        return TabularFlow(TabularConfig.from_dict(card["config"]), None if told is None else ConditionConfig(**told))
     config = GlowConfig(**card["config"])
     if card["kind"] == "glow":
         return Glow(config)
     return ConditionalGlow(config, ConditionConfig(**card["conditions"]))
 
 
-def _description(flow: Glow | ConditionalGlow) -> dict[str, Any]:
+def _description(flow: Saved) -> dict[str, Any]:
     kind = next(name for name, made in KINDS.items() if isinstance(flow, made))
     description = {"kind": kind, "config": flow.config.to_dict(), "dtype": str(flow.dtype).removeprefix("torch.")}
-    return description | ({"conditions": flow.conditions.to_dict()} if isinstance(flow, ConditionalGlow) else {})
+    conditions = None if isinstance(flow, Glow) else flow.conditions
+    return description | ({} if conditions is None else {"conditions": conditions.to_dict()})
 
 
 def _canonical(description: dict[str, Any]) -> str:
@@ -192,7 +201,7 @@ def _metadata(content: bytes) -> dict[str, str]:
     return dict(header.get("__metadata__", {}))
 
 
-def _check(flow: Glow | ConditionalGlow, tensors: dict[str, Tensor], path: Path) -> None:
+def _check(flow: Saved, tensors: dict[str, Tensor], path: Path) -> None:
     expected = flow.state_dict()
     if strange := sorted(expected.keys() ^ tensors.keys()):
         raise ValueError(f"weights must be those of {flow!r}, got {path} with {strange[0]} missing or foreign")

@@ -7,13 +7,14 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, ClassVar, Literal
+from typing import Any, ClassVar, Literal, Self
 
 import numpy as np
 from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from veilray.codes import KeptCode
+from veilray.errors import Refused
 from veilray.images import Collection, Geometry
 from veilray.methods.declared import Declared, Facts
 from veilray.privacy import (
@@ -26,11 +27,13 @@ from veilray.privacy import (
     SeededEntropy,
     SystemEntropy,
 )
+from veilray.privacy.guarantee import EMPIRICAL
 from veilray.registry import Registry
 
-__all__ = ["METHODS", "Method", "ModelCard", "Release", "ReleaseContext", "load_method", "read_card"]
+__all__ = ["METHODS", "Method", "Model", "ModelCard", "Release", "ReleaseContext", "load_method", "read_card"]
 
 CARD = "model.json"
+OBFUSCATION = "obfuscation"
 _CANDIDATES, _MOST_CANDIDATES = 1024, 2**16
 
 Progress = Callable[[int, int], None]
@@ -96,8 +99,8 @@ class Release:
     code: NDArray[np.float64] | None = None
 
 
-class Method(ABC):
-    """A system that a user names: fitted once on public images, then released from many times."""
+class Model(ABC):
+    """What every MODEL folder holds: a public encoder of records to rows, fitted once, and released from many times."""
 
     name: ClassVar[str]
     default_mechanism: ClassVar[str]
@@ -105,12 +108,7 @@ class Method(ABC):
 
     @classmethod
     @abstractmethod
-    def fit(cls, collection: Collection, folder: Path, **options: Any) -> Method:
-        """Train on `collection` and write the MODEL folder; options are those of `veilray fit`."""
-
-    @classmethod
-    @abstractmethod
-    def load(cls, folder: Path) -> Method:
+    def load(cls, folder: Path) -> Self:
         """Read a MODEL folder. Raises ValueError for a missing, truncated or altered file."""
 
     @abstractmethod
@@ -119,13 +117,50 @@ class Method(ABC):
 
     @property
     @abstractmethod
-    def geometry(self) -> Geometry:
-        """The pictures the model sees and makes."""
+    def dimension(self) -> int:
+        """Elements of the latent row that the mechanism randomises."""
+
+    @abstractmethod
+    def prior(self, count: int, entropy: Entropy) -> NDArray[np.float64]:
+        """Rows `(count, d)` drawn from the decoder's prior: what a release with no record in it looks like."""
+
+    @property
+    def conditions(self) -> Declared | None:
+        """The conditions that encoder and decoder are told; None for a method that is told none."""
+        return None
+
+    def calibrated(self, claim: Claim, mechanism: str | None = None, **options: Any) -> Mechanism:
+        """The mechanism (default: the method's own) that keeps `claim` on this method's latent.
+
+        Options left at None take the mechanism's public defaults. A mechanism that chooses among `candidates` gets
+        so many draws of the decoder's prior (default 1,024): one public list for all images of this model, the same
+        on every machine, made from the hash of the weights.
+        """
+        given = {name: value for name, value in options.items() if value is not None}
+        kind = MECHANISMS[mechanism or self.default_mechanism]
+        needed = kind.needs_candidates(given)
+        if "candidates" in given and not needed:
+            raise ValueError(f"candidates must go with mechanism selection, got them with {kind.name}")
+        if needed:
+            count = given.pop("candidates", _CANDIDATES)
+            if not 2 <= count <= _MOST_CANDIDATES:
+                raise ValueError(f"candidates must be between 2 and {_MOST_CANDIDATES:,}, got {count}")
+            given["candidates"] = self.prior(count, SeededEntropy(f"public candidates of {self.card.weights_sha256}"))
+        return kind.calibrate(claim, self.dimension, **given)
+
+
+class Method(Model):
+    """A system that a user names, for pictures."""
+
+    @classmethod
+    @abstractmethod
+    def fit(cls, collection: Collection, folder: Path, **options: Any) -> Method:
+        """Train on `collection` and write the MODEL folder; options are those of `veilray fit`."""
 
     @property
     @abstractmethod
-    def dimension(self) -> int:
-        """Elements of the latent row that the mechanism randomises."""
+    def geometry(self) -> Geometry:
+        """The pictures the model sees and makes."""
 
     @abstractmethod
     def encode(self, images: NDArray[Any]) -> NDArray[np.float64]:
@@ -134,11 +169,6 @@ class Method(ABC):
     @abstractmethod
     def decode(self, rows: NDArray[np.float64]) -> NDArray[Any]:
         """Latent rows `(n, d)` to integer images `(n, c, h, w)`; finite for every row."""
-
-    @property
-    def conditions(self) -> Declared | None:
-        """The conditions that encoder and decoder are told; None for a method that is told none."""
-        return None
 
     @property
     def kept_code(self) -> KeptCode | None:
@@ -169,29 +199,6 @@ class Method(ABC):
         """
         del told
         return self.render(drawn, mechanism, entropy)
-
-    @abstractmethod
-    def prior(self, count: int, entropy: Entropy) -> NDArray[np.float64]:
-        """Rows `(count, d)` drawn from the decoder's prior: what a release with no image in it looks like."""
-
-    def calibrated(self, claim: Claim, mechanism: str | None = None, **options: Any) -> Mechanism:
-        """The mechanism (default: the method's own) that keeps `claim` on this method's latent.
-
-        Options left at None take the mechanism's public defaults. A mechanism that chooses among `candidates` gets
-        so many draws of the decoder's prior (default 1,024): one public list for all images of this model, the same
-        on every machine, made from the hash of the weights.
-        """
-        given = {name: value for name, value in options.items() if value is not None}
-        kind = MECHANISMS[mechanism or self.default_mechanism]
-        needed = kind.needs_candidates(given)
-        if "candidates" in given and not needed:
-            raise ValueError(f"candidates must go with mechanism selection, got them with {kind.name}")
-        if needed:
-            count = given.pop("candidates", _CANDIDATES)
-            if not 2 <= count <= _MOST_CANDIDATES:
-                raise ValueError(f"candidates must be between 2 and {_MOST_CANDIDATES:,}, got {count}")
-            given["candidates"] = self.prior(count, SeededEntropy(f"public candidates of {self.card.weights_sha256}"))
-        return kind.calibrate(claim, self.dimension, **given)
 
     def release(
         self, images: NDArray[Any], context: ReleaseContext, known: Facts | None = None, told: Facts | None = None
@@ -238,5 +245,13 @@ def read_card(folder: Path) -> ModelCard:
 
 
 def load_method(folder: Path) -> Method:
-    """Load whatever method a MODEL folder holds."""
-    return METHODS[read_card(folder).method].load(folder)
+    """Load whatever method a MODEL folder holds.
+
+    Raises:
+        Refused: for an obfuscation, which makes no claim.
+        ValueError: for another folder, or an unknown method.
+    """
+    card = read_card(folder)
+    if card.method == OBFUSCATION:
+        raise Refused(f"{folder} holds an obfuscation ({EMPIRICAL}), which makes no release: use `veilray obfuscate`")
+    return METHODS[card.method].load(folder)

@@ -11,7 +11,7 @@ Directions beyond the layout get no share. They are drawn from the prior and cos
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from fractions import Fraction
 from functools import lru_cache
@@ -25,8 +25,9 @@ from veilray.privacy import MECHANISMS, Claim, Mechanism, SeededEntropy
 from veilray.privacy.samplers.normal import normals
 from veilray.privacy.water_filling import block_shares
 
-__all__ = ["Layout", "best_layout", "correlations"]
+__all__ = ["Layout", "best_layout", "correlations", "shared_budget"]
 
+_BLOCKWISE = "blockwise"
 _ROWS = 2048
 _CANDIDATES = 1024
 _KEEPS = (1, 2, 3, 4, 6, 8, 12, 16, 24, 32, 48, 64, 96, 128)
@@ -93,6 +94,33 @@ def _best(kind: str, claim: Claim, importance: tuple[float, ...], options: tuple
     return min(good, key=lambda layout: (len(layout.sizes), -layout.kept))
 
 
+def shared_budget(
+    claim: Claim, kind: str, importance: NDArray[np.float64], options: Mapping[str, Any]
+) -> tuple[str, dict[str, Any]]:
+    """The mechanism, and its options, that release directions of this importance with `kind` under one claim.
+
+    Args:
+        kind: registered name of the mechanism of each block, or `blockwise` itself, which is left as it was asked for.
+        importance: `(d,)`, of the directions; all equal where it must not be told.
+        options: that were given; None stands for not given. Sizes and shares that are given are taken.
+
+    Raises:
+        ValueError: for a claim about elements, and for options that do not go together.
+    """
+    given = {name: value for name, value in options.items() if value is not None}
+    if claim.unit != "image":
+        raise ValueError(f"unit must be image for cadp, got {claim.unit}: its directions have shares of the image's")
+    if "of" in given and kind != _BLOCKWISE:
+        raise ValueError(f"of must go with mechanism {_BLOCKWISE}, got it with {kind}")
+    if "shares" in given and "sizes" not in given:
+        raise ValueError(f"shares must go with sizes, got shares {given['shares']!r} alone")
+    if kind == _BLOCKWISE or kind not in MECHANISMS:
+        return kind, given
+    if "sizes" not in given:
+        given |= best_layout(kind, claim, importance).options
+    return _BLOCKWISE, {"of": kind, **given}
+
+
 def correlations(mechanism: Mechanism) -> NDArray[np.float64]:
     """Correlation of each element of N(0, I) rows with its release, `(d,)`, at least 0; a fixed public experiment."""
     rows = _prior("rows of a budget's trial", _ROWS, mechanism.dimension)
@@ -151,4 +179,4 @@ def _padded(
 def _blockwise(
     kind: str, claim: Claim, sizes: tuple[int, ...], shares: tuple[Fraction, ...], options: dict[str, Any]
 ) -> Mechanism:
-    return MECHANISMS["blockwise"].calibrate(claim, sum(sizes), of=kind, sizes=sizes, shares=shares, **options)
+    return MECHANISMS[_BLOCKWISE].calibrate(claim, sum(sizes), of=kind, sizes=sizes, shares=shares, **options)

@@ -48,12 +48,12 @@ from veilray.flows import (
 )
 from veilray.images import RULE, Collection, Geometry
 from veilray.methods.base import METHODS, Method, ModelCard, read_card
-from veilray.methods.budget import best_layout
+from veilray.methods.budget import shared_budget
 from veilray.methods.declared import Declared, Facts, parse_bounds
 from veilray.methods.domain import Domain, complexity
 from veilray.methods.fitting import PublicImages, fitted_to, public_images, training_schedule, training_statement
 from veilray.methods.latent_directions import LatentDirections, task_reader
-from veilray.privacy import MECHANISMS, Claim, Entropy, Mechanism, ModelTraining
+from veilray.privacy import Claim, Entropy, Mechanism, ModelTraining
 from veilray.privacy.samplers.normal import normals
 
 __all__ = ["CADP"]
@@ -65,7 +65,6 @@ _UNTOLD = 0.1
 _KEEP = 32
 _PICTURE = "picture"
 """The task of a model that is to keep what shows most, whatever it is good for."""
-_BLOCKWISE = "blockwise"
 
 CodeProgress = Callable[[int, int], None]
 
@@ -250,24 +249,11 @@ class CADP(Method):
 
     def calibrated(self, claim: Claim, mechanism: str | None = None, **options: Any) -> Mechanism:
         """The mechanism that keeps `claim`, with the budget shared by importance unless `sizes` are given."""
-        kind = mechanism or self.default_mechanism
-        given = {name: value for name, value in options.items() if value is not None}
-        if claim.unit != "image":
-            raise ValueError(
-                f"unit must be image for cadp, got {claim.unit}: its directions have shares of the image's"
-            )
-        if "of" in given and kind != _BLOCKWISE:
-            raise ValueError(f"of must go with mechanism {_BLOCKWISE}, got it with {kind}")
-        if "shares" in given and "sizes" not in given:
-            raise ValueError(f"shares must go with sizes, got shares {given['shares']!r} alone")
-        if kind == _BLOCKWISE or kind not in MECHANISMS:
-            return super().calibrated(claim, mechanism, **given)
-        if "sizes" not in given:
-            # Sizes and shares leave with the claim: only public images may have a part in them.
-            public = self.card.training.data == "public"
-            importance = self.directions.importance.numpy() if public else np.ones(self.dimension)
-            given |= best_layout(kind, claim, importance).options
-        return super().calibrated(claim, _BLOCKWISE, of=kind, **given)
+        # Sizes and shares leave with the claim: only public images may have a part in them.
+        public = self.card.training.data == "public"
+        importance = self.directions.importance.numpy() if public else np.ones(self.dimension)
+        kind, given = shared_budget(claim, mechanism or self.default_mechanism, importance, options)
+        return super().calibrated(claim, kind, **given)
 
     def encode(self, images: NDArray[Any]) -> NDArray[np.float64]:
         """Rows `(n, k)` of pictures of which no fact is known."""

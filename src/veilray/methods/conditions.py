@@ -18,7 +18,7 @@ from typing import TypeAlias
 
 import numpy as np
 
-from veilray.images import ImageRef
+from veilray.methods.declared import Facts
 from veilray.privacy import ConditionPolicy, Entropy, exact
 from veilray.privacy.bounded_number import check_bounds, number_noise, release_numbers
 from veilray.privacy.mechanisms.randomised_response import respond
@@ -48,43 +48,48 @@ class ConditionRule:
 def condition_rules(
     policies: Mapping[str, str],
     levels_of: Mapping[str, Sequence[str]],
-    refs: Sequence[ImageRef],
+    facts: Facts,
     bounds_of: Mapping[str, Bounds] | None = None,
+    *,
+    always: Sequence[str] = ("label",),
+    any_text: bool = False,
 ) -> tuple[ConditionRule, ...]:
     """Read the policies a user gave and check them against the collection, before anything is drawn.
 
     Args:
         policies: condition name to `public`, `withheld` or `randomised:EPSILON`; `label` is a condition.
         levels_of: public levels of each condition (from the model card or the user), for `randomised`.
-        refs: the images to be released; only the names and values of their conditions are looked at.
+        facts: of each record to be released: name to value; empty text is no value.
         bounds_of: public bounds, exact; a condition with bounds is a number, whatever levels it has.
+        always: conditions that are stated whatever was given: withheld unless `policies` says otherwise.
+        any_text: levels become no folder names, so they may hold any character: of a table, whose schema checks them.
 
     Raises:
         ValueError: for an unknown policy or condition, levels that are not given, a value outside them, a level that
             cannot be a folder name, bounds that are not low < high, a value that is no number, a public number outside
             its bounds, or a randomised condition that is public under another name. No message repeats a value.
     """
-    known = {"label"} | {name for ref in refs for name in ref.conditions}
+    known = {name for row in facts for name in row}.union(always)
     rules = []
-    for name, text in sorted({"label": "withheld", **policies}.items()):
+    for name, text in sorted({**dict.fromkeys(always, "withheld"), **policies}.items()):
         if name not in known:
             raise ValueError(f"condition must be one of {', '.join(sorted(known))}, got {name!r}")
         if name == _PATH and text != "withheld":
             raise ValueError(
                 f"condition must not be named {_PATH} to leave, the manifest has one: withhold or rename it"
             )
-        rules.append(_rule(name, text, tuple(levels_of.get(name, ())), (bounds_of or {}).get(name)))
+        rules.append(_rule(name, text, tuple(levels_of.get(name, ())), (bounds_of or {}).get(name), any_text))
     for rule in rules:
-        _check_values(rule, refs)
-    _check_twins(rules, refs)
+        _check_values(rule, facts, any_text)
+    _check_twins(rules, facts)
     return tuple(rules)
 
 
-def draw_conditions(refs: Sequence[ImageRef], rules: Sequence[ConditionRule], entropy: Entropy) -> list[dict[str, str]]:
-    """What is released of each image's conditions: public values as they are, randomised ones drawn once."""
-    released: list[dict[str, str]] = [{} for _ in refs]
+def draw_conditions(facts: Facts, rules: Sequence[ConditionRule], entropy: Entropy) -> list[dict[str, str]]:
+    """What is released of each record's conditions: public values as they are, randomised ones drawn once."""
+    released: list[dict[str, str]] = [{} for _ in facts]
     for rule in rules:
-        values = [value_of(ref, rule.name) for ref in refs]
+        values = [row.get(rule.name, "") for row in facts]
         if rule.policy.policy == "withheld":
             continue
         if rule.policy.policy == "randomised":
@@ -92,12 +97,6 @@ def draw_conditions(refs: Sequence[ImageRef], rules: Sequence[ConditionRule], en
         for row, value in zip(released, values, strict=True):
             row[rule.name] = value
     return released
-
-
-def value_of(ref: ImageRef, name: str) -> str:
-    """The condition's value of one image; empty text where it has none."""
-    value = ref.label if name == "label" else ref.conditions.get(name)
-    return "" if value is None else value
 
 
 def _drawn(rule: ConditionRule, values: Sequence[str], entropy: Entropy) -> list[str]:
@@ -111,7 +110,7 @@ def _drawn(rule: ConditionRule, values: Sequence[str], entropy: Entropy) -> list
     return [rule.levels[index] for index in respond(truth, len(rule.levels), rule.policy.epsilon, entropy)]
 
 
-def _rule(name: str, text: str, levels: tuple[str, ...], bounds: Bounds | None) -> ConditionRule:
+def _rule(name: str, text: str, levels: tuple[str, ...], bounds: Bounds | None, any_text: bool) -> ConditionRule:
     word, _, epsilon = text.partition(":")
     if bounds is not None:
         check_bounds(*bounds, f"bounds of {name}")
@@ -123,7 +122,7 @@ def _rule(name: str, text: str, levels: tuple[str, ...], bounds: Bounds | None) 
     if not epsilon:
         raise ValueError(f"policy of {name} must hold its epsilon, such as randomised:1, got {text!r}")
     if bounds is None:
-        _check_levels(name, levels)
+        _check_levels(name, levels, any_text)
     budget: Fraction = exact(epsilon, f"epsilon of {name}")
     if not budget:
         raise ValueError(f"epsilon of {name} must be above 0, got {epsilon}: use withheld instead")
@@ -134,7 +133,7 @@ def _rule(name: str, text: str, levels: tuple[str, ...], bounds: Bounds | None) 
     return ConditionRule(name, drawn_within, bounds=bounds)
 
 
-def _check_levels(name: str, levels: tuple[str, ...]) -> None:
+def _check_levels(name: str, levels: tuple[str, ...], any_text: bool) -> None:
     if len(levels) < 2:
         raise ValueError(
             f"levels of {name} must be a public list of two or more, got {list(levels)}: give them with "
@@ -143,16 +142,16 @@ def _check_levels(name: str, levels: tuple[str, ...]) -> None:
     if len(set(levels)) < len(levels):
         raise ValueError(f"levels of {name} must be all different, got one twice")
     for level in levels:
-        if not _SAFE_LEVEL.fullmatch(level):
+        if not any_text and not _SAFE_LEVEL.fullmatch(level):
             raise ValueError(f"levels of {name} must be letters, digits, space or ._+-, got {level!r}")
 
 
-def _check_values(rule: ConditionRule, refs: Sequence[ImageRef]) -> None:
+def _check_values(rule: ConditionRule, facts: Facts, any_text: bool) -> None:
     if rule.policy.policy == "withheld":
         return
-    for value in sorted({value_of(ref, rule.name) for ref in refs}):
+    for value in sorted({row.get(rule.name, "") for row in facts}):
         if not value:
-            raise ValueError(f"{rule.name} must be known for every image under policy {rule.policy.policy}, got none")
+            raise ValueError(f"{rule.name} must be known for every record under policy {rule.policy.policy}, got none")
         if rule.bounds is not None:
             number, (low, high) = _number(value, rule.name), rule.bounds
             # A randomised number outside counts as the bound. A public one leaves as it is, so it must be what is said.
@@ -161,14 +160,14 @@ def _check_values(rule: ConditionRule, refs: Sequence[ImageRef]) -> None:
             continue
         if rule.levels and value not in rule.levels:
             raise ValueError(f"{rule.name} must be one of the public levels {', '.join(rule.levels)}, got another")
-        if not _SAFE_LEVEL.fullmatch(value):
+        if not any_text and not _SAFE_LEVEL.fullmatch(value):
             raise ValueError(f"{rule.name} must be letters, digits, space or ._+- to be released, got other characters")
 
 
-def _check_twins(rules: Sequence[ConditionRule], refs: Sequence[ImageRef]) -> None:
+def _check_twins(rules: Sequence[ConditionRule], facts: Facts) -> None:
     """A randomised condition that leaves in clear under another name as well is not protected by its draw."""
     values = {
-        rule.name: [value_of(ref, rule.name) for ref in refs] for rule in rules if rule.policy.policy != "withheld"
+        rule.name: [row.get(rule.name, "") for row in facts] for rule in rules if rule.policy.policy != "withheld"
     }
     public = [rule.name for rule in rules if rule.policy.policy == "public"]
     for rule in rules:

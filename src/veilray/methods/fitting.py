@@ -20,6 +20,7 @@ from veilray.privacy import ModelTraining
 
 __all__ = [
     "PublicImages",
+    "check_model_folder",
     "ema_decay",
     "fitted_to",
     "public_images",
@@ -58,7 +59,7 @@ def public_images(collection: Collection, geometry: Geometry, folder: Path, *, r
     Raises:
         ValueError: for a folder that holds a model or something else, fewer than 10 images, or a single patient.
     """
-    found = _checked(folder, resume)
+    found = check_model_folder(folder, resume=resume)
     if len(collection.refs) < 10:
         raise ValueError(f"IMAGES must hold at least 10 images to train on, got {len(collection.refs)}")
     kept, held_out = _hold_out(collection)
@@ -80,6 +81,22 @@ def public_images(collection: Collection, geometry: Geometry, folder: Path, *, r
         shutil.rmtree(scratch, ignore_errors=True)
         if not found and folder.is_dir() and not any(folder.iterdir()):
             folder.rmdir()
+
+
+def check_model_folder(folder: Path, *, resume: bool) -> bool:
+    """Whether the folder is there. Raises ValueError for one that holds anything but what may be continued."""
+    if not folder.exists():
+        return False
+    if not folder.is_dir():
+        raise ValueError(f"MODEL must be a new folder, got the file {folder}")
+    if (folder / "model.json").exists():
+        raise ValueError(f"MODEL must be a new folder, got {folder}, which holds a finished model")
+    inside = {path.name for path in folder.iterdir()}
+    if inside and not resume:
+        raise ValueError(f"MODEL must be a new folder, got {folder}: continue it with --resume or name another")
+    if not inside.intersection(_BEGUN) and any(not name.startswith(_SCRATCH) for name in inside):
+        raise ValueError(f"MODEL must be a new folder or one of an interrupted fit, got {folder}: name another")
+    return True
 
 
 def training_statement(training_data: str, statement: str) -> ModelTraining:
@@ -119,22 +136,6 @@ def public_levels(collection: Collection) -> dict[str, tuple[str, ...]]:
             if value is not None:
                 levels.setdefault(name, set()).add(value)
     return {name: tuple(sorted(values)) for name, values in levels.items() if 2 <= len(values) <= 256}
-
-
-def _checked(folder: Path, resume: bool) -> bool:
-    """Whether the folder is there. Raises ValueError for one that holds anything but what may be continued."""
-    if not folder.exists():
-        return False
-    if not folder.is_dir():
-        raise ValueError(f"MODEL must be a new folder, got the file {folder}")
-    if (folder / "model.json").exists():
-        raise ValueError(f"MODEL must be a new folder, got {folder}, which holds a finished model")
-    inside = {path.name for path in folder.iterdir()}
-    if inside and not resume:
-        raise ValueError(f"MODEL must be a new folder, got {folder}: continue it with --resume or name another")
-    if not inside.intersection(_BEGUN) and any(not name.startswith(_SCRATCH) for name in inside):
-        raise ValueError(f"MODEL must be a new folder or one of an interrupted fit, got {folder}: name another")
-    return True
 
 
 def _hold_out(collection: Collection) -> tuple[Collection, Collection]:

@@ -28,14 +28,16 @@ from numpy.typing import NDArray
 from veilray.errors import Refused
 from veilray.images import Collection, ImageRef, Quarantined, restore
 from veilray.ledger import Journal, ReleaseState
-from veilray.methods.base import Method, Progress, Release, ReleaseContext
-from veilray.methods.conditions import ConditionRule, draw_conditions, value_of
+from veilray.methods.base import Method, Model, Progress, Release, ReleaseContext
+from veilray.methods.conditions import ConditionRule, draw_conditions
+from veilray.methods.declared import facts_of
 from veilray.methods.kept import Kept
-from veilray.methods.publication import Describe, Spool
+from veilray.methods.publication import ImageSpool
 from veilray.methods.record import Committed, Record
+from veilray.methods.spool import Describe
 from veilray.privacy import Entropy, Guarantee, Mechanism, Releases, SystemEntropy
 
-__all__ = ["Outcome", "Plan", "continue_release", "plan_release", "start_release"]
+__all__ = ["Outcome", "Plan", "check_same_job", "check_told", "continue_release", "plan_release", "start_release"]
 
 _BATCH = 64
 
@@ -73,6 +75,16 @@ class Outcome:
     out: Path | None = None
     record: Path | None = None
 
+    @property
+    def count(self) -> int:
+        """Records released, or that would be."""
+        return self.images
+
+    @property
+    def refused(self) -> tuple[Quarantined, ...]:
+        """What was left out, for the owner."""
+        return self.quarantine
+
 
 def plan_release(
     collection: Collection,
@@ -104,7 +116,7 @@ def plan_release(
     if not refs:
         raise ValueError("IMAGES must hold at least one readable image, got none: see the quarantine for reasons")
     _code_may_leave(method)
-    _check_told(method, decode_under or {})
+    check_told(method, decode_under or {})
     patients = Counter(ref.patient for ref in refs)
     known = None not in patients
     guarantee = mechanism.guarantee(method.dimension).with_release(
@@ -145,7 +157,7 @@ def _code_may_leave(method: Method) -> None:
         )
 
 
-def _check_told(method: Method, decode_under: Mapping[str, str]) -> None:
+def check_told(method: Model, decode_under: Mapping[str, str]) -> None:
     """Facts to decode under must be ones that the model was shown. Raises ValueError otherwise."""
     for name, value in decode_under.items():
         if method.conditions is None:
@@ -211,7 +223,7 @@ def continue_release(
     try:
         with record.locked():
             job = record.job()
-            _same_job(plan, out, job)
+            check_same_job(_asked(plan, out), job)
             identifier = str(job["identifier"])
             if not _reserved(journal, identifier):
                 journal.reserve(identifier, plan.guarantee, plan.images_of, unidentified=plan.unidentified)
@@ -233,7 +245,7 @@ def _complete(
     if not isinstance(entropy, SystemEntropy):
         raise Refused(f"a release must draw from SystemEntropy, got {entropy!r}: seeds are for experiments")
     row = journal.release(identifier)
-    spool = Spool(out, identifier)
+    spool = ImageSpool(out, identifier)
     digest = row.digest
     if row.state is ReleaseState.RESERVED:
         spool.prepare(record.committed())
@@ -258,7 +270,7 @@ def _complete(
     return Outcome(plan.guarantee, done, tuple(record.quarantined()), out, record.folder)
 
 
-def _draw_pending(plan: Plan, spool: Spool, record: Record, entropy: Entropy, progress: Progress | None) -> None:
+def _draw_pending(plan: Plan, spool: ImageSpool, record: Record, entropy: Entropy, progress: Progress | None) -> None:
     pending = record.pending()
     done, total = record.counts()
     context = ReleaseContext(plan.mechanism, entropy)
@@ -267,7 +279,7 @@ def _draw_pending(plan: Plan, spool: Spool, record: Record, entropy: Entropy, pr
         refs = [plan.collection.refs[image] for _, image, _ in chunk]
         images, unread = _read(plan, refs)
         record.note(unread)
-        conditions = draw_conditions(refs, plan.rules, entropy)
+        conditions = draw_conditions(facts_of(refs), plan.rules, entropy)
         told = [{**row, **plan.decode_under} for row in conditions]
         drawn = plan.method.release(images, context, _known(plan, refs), told)
         codes = _code_rows(drawn)
@@ -302,7 +314,7 @@ def _known(plan: Plan, refs: Sequence[ImageRef]) -> list[dict[str, str]]:
     """What the encoder is told: the true value of every condition that leaves. One withheld is withheld from it too,
     so that the latent, and with it the picture, still holds what it would have explained."""
     leaving = [rule.name for rule in plan.rules if rule.policy.policy != "withheld"]
-    return [{name: value_of(ref, name) for name in leaving} for ref in refs]
+    return [{name: row.get(name, "") for name in leaving} for row in facts_of(refs)]
 
 
 def _code_rows(drawn: Release) -> list[bytes] | list[None]:
@@ -322,14 +334,14 @@ def _in_geometry(plan: Plan, ref: ImageRef, picture: NDArray[Any]) -> NDArray[An
     return restore(picture, replace(ref.original, channels=plan.method.geometry.channels))
 
 
-def _same_job(plan: Plan, out: Path, job: Mapping[str, Any]) -> None:
-    now = _asked(plan, out)
+def check_same_job(now: Mapping[str, Any], job: Mapping[str, Any]) -> None:
+    """A resumed run must ask for what the record was started with. Raises ValueError for another thing."""
     for asked in (*now, *sorted(job.keys() - now.keys() - {"identifier"})):
         name, was, value = _first_difference(asked, job.get(asked), now.get(asked))
         if was != value and asked == "sources_sha256":  # no number derived from the sources belongs in a message
             raise ValueError(
-                "IMAGES must be the same files, patients and labels as when this release was started, got others: "
-                "resume with the same images, or start a new release"
+                "IMAGES or TABLE must be the same files, patients and labels as when this release was started, got "
+                "others: resume with the same, or start a new release"
             )
         if was != value:
             raise ValueError(

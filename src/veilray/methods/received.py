@@ -17,10 +17,11 @@ from pydantic import BaseModel, ConfigDict, Field
 from veilray.codes import CODE_FILE, KeptCode, load_code
 from veilray.methods.base import ModelCard
 from veilray.methods.kept import CANDIDATES, CODES, KEPT_FOLDER, Recipe, array_of
-from veilray.methods.publication import read_release, sha256_of
+from veilray.methods.publication import read_release
+from veilray.methods.spool import sha256_of
 from veilray.privacy import Guarantee
 
-__all__ = ["Received", "ReceivedCode", "receive"]
+__all__ = ["Received", "ReceivedCode", "checked_files", "receive"]
 
 _SHA256 = re.compile(r"[0-9a-f]{64}")
 _LONGEST_NAME = 1024
@@ -74,10 +75,9 @@ def receive(folder: Path, verify: bool = True) -> Received:
             manifest, codes or kept code that do not fit together.
     """
     told = read_release(folder)
-    files = _listed(told.get("files"), folder)
-    for name in [name for name in files if verify or not name.startswith("images/")]:
-        if sha256_of(folder / name) != files[name]:
-            raise ValueError(f"{folder / name} must have the SHA-256 that release.json names, got another: {_FRESH}")
+    if "table" in told:
+        raise ValueError(f"RELEASE must hold pictures, got a table in {folder}: open it with veilray.open_release")
+    files = checked_files(told, folder, verify=verify)
     paths, conditions = _manifest(folder, files)
     releases = told["guarantee"].releases
     if releases is not None and releases.images != len(paths):
@@ -92,6 +92,19 @@ def receive(folder: Path, verify: bool = True) -> Received:
         conditions=conditions,
         kept=_kept(told, folder, files, len(paths)),
     )
+
+
+def checked_files(told: Mapping[str, Any], folder: Path, *, verify: bool) -> dict[str, str]:
+    """The files that release.json lists, with their hashes, which are compared (without `verify` not the pictures').
+
+    Raises:
+        ValueError: for a listed file that is missing, altered, or outside the folder.
+    """
+    files = _listed(told.get("files"), folder)
+    for name in [name for name in files if verify or not name.startswith("images/")]:
+        if sha256_of(folder / name) != files[name]:
+            raise ValueError(f"{folder / name} must have the SHA-256 that release.json names, got another: {_FRESH}")
+    return files
 
 
 def _listed(told: Any, folder: Path) -> dict[str, str]:

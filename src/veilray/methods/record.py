@@ -26,7 +26,7 @@ from typing import Any
 from veilray.errors import Refused
 from veilray.images import ImageRef, Quarantined
 
-__all__ = ["Committed", "Record", "find_record"]
+__all__ = ["Committed", "Record", "RecordFolder", "find_record"]
 
 _DATABASE = "record.sqlite"
 _JOB = "job.json"
@@ -53,43 +53,23 @@ class Committed:
     code: bytes | None = None
 
 
-class Record:
-    """The private record of one release.
-
-    Args:
-        folder: made with mode 0700 by `Record.create`; must exist for `Record.open`.
-    """
+class RecordFolder:
+    """A folder of mode 0700 that never leaves: what was asked for, a lock, and tables for people."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
-        self._database = sqlite3.connect(folder / _DATABASE, timeout=60)
-        self._database.execute("PRAGMA synchronous=FULL")
 
-    @classmethod
-    def create(cls, folder: Path) -> Record:
-        """A new, empty record. Raises ValueError where the folder already holds one."""
+    @staticmethod
+    def make(folder: Path) -> None:
+        """Make the folder. Raises ValueError where there is one with something in it."""
         if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
             raise ValueError(f"RECORD must be a new folder, got {folder}: continue it with --resume or name another")
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         folder.chmod(0o700)
-        os.close(os.open(folder / _DATABASE, os.O_CREAT | os.O_RDWR, 0o600))
-        record = cls(folder)
-        with record._database:
-            record._database.executescript(_TABLES)
-        return record
 
-    @classmethod
-    def open(cls, folder: Path) -> Record:
-        """An existing record. Raises ValueError where there is none."""
-        if not (folder / _DATABASE).is_file() or not (folder / _JOB).is_file():
-            raise ValueError(f"RECORD must be a folder written by `veilray release`, got {folder}")
-        record = cls(folder)
-        record._add_code_column()
-        return record
-
-    def close(self) -> None:
-        """Release the database file."""
-        self._database.close()
+    def has_job(self) -> bool:
+        """Whether something was asked for."""
+        return (self.folder / _JOB).is_file()
 
     def discard(self) -> None:
         """Throw the record away; only for a release that was never reserved."""
@@ -108,20 +88,6 @@ class Record:
         finally:
             os.close(descriptor)
 
-    def plan(self, items: Iterable[tuple[int, ImageRef, str]], quarantine: Sequence[Quarantined]) -> None:
-        """Write down what will be released: `(position, ref, name)` in the release's random order."""
-        with self._database:
-            self._database.executemany(
-                "INSERT INTO item (position, image, source, frame, patient, label, name) VALUES (?,?,?,?,?,?,?)",
-                (
-                    (position, ref.index, ref.source, ref.frame, ref.patient, ref.label, name)
-                    for position, ref, name in items
-                ),
-            )
-            self._database.executemany(
-                "INSERT INTO quarantine VALUES (?, ?)", ((entry.source, entry.reason) for entry in quarantine)
-            )
-
     def write_job(self, job: dict[str, Any]) -> None:
         """Write what was asked for; a record without it was never reserved and can be thrown away."""
         part = self.folder / (_JOB + ".part")
@@ -135,6 +101,65 @@ class Record:
     def job(self) -> dict[str, Any]:
         """What was asked for."""
         return dict(json.loads((self.folder / _JOB).read_text()))
+
+    def write_csv(self, name: str, columns: list[str], rows: Iterable[dict[str, Any]]) -> None:
+        text = io.StringIO()
+        writer = csv.DictWriter(text, columns)
+        writer.writeheader()
+        writer.writerows(rows)
+        descriptor = os.open(self.folder / name, os.O_CREAT | os.O_WRONLY | os.O_TRUNC, 0o600)
+        with os.fdopen(descriptor, "w", encoding="utf-8") as file:
+            file.write(text.getvalue())
+
+
+class Record(RecordFolder):
+    """The private record of one release.
+
+    Args:
+        folder: made with mode 0700 by `Record.create`; must exist for `Record.open`.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        super().__init__(folder)
+        self._database = sqlite3.connect(folder / _DATABASE, timeout=60)
+        self._database.execute("PRAGMA synchronous=FULL")
+
+    @classmethod
+    def create(cls, folder: Path) -> Record:
+        """A new, empty record. Raises ValueError where the folder already holds one."""
+        cls.make(folder)
+        os.close(os.open(folder / _DATABASE, os.O_CREAT | os.O_RDWR, 0o600))
+        record = cls(folder)
+        with record._database:
+            record._database.executescript(_TABLES)
+        return record
+
+    @classmethod
+    def open(cls, folder: Path) -> Record:
+        """An existing record. Raises ValueError where there is none."""
+        if not (folder / _DATABASE).is_file() or not (folder / _JOB).is_file():
+            raise ValueError(f"RECORD must be a folder written by `veilray release` or `veilray obfuscate`, got {folder}")
+        record = cls(folder)
+        record._add_code_column()
+        return record
+
+    def close(self) -> None:
+        """Release the database file."""
+        self._database.close()
+
+    def plan(self, items: Iterable[tuple[int, ImageRef, str]], quarantine: Sequence[Quarantined]) -> None:
+        """Write down what will be released: `(position, ref, name)` in the release's random order."""
+        with self._database:
+            self._database.executemany(
+                "INSERT INTO item (position, image, source, frame, patient, label, name) VALUES (?,?,?,?,?,?,?)",
+                (
+                    (position, ref.index, ref.source, ref.frame, ref.patient, ref.label, name)
+                    for position, ref, name in items
+                ),
+            )
+            self._database.executemany(
+                "INSERT INTO quarantine VALUES (?, ?)", ((entry.source, entry.reason) for entry in quarantine)
+            )
 
     def pending(self) -> list[tuple[int, int, str]]:
         """`(position, image index, name)` of all images without a committed file, in release order."""
@@ -200,9 +225,9 @@ class Record:
 
     def export(self) -> None:
         """Write `pairs.csv` and `quarantine.csv` (mode 0600) for people; the database stays the truth."""
-        self._write_csv("pairs.csv", ["image", "source", "frame", "patient", "label", "released"], self.pairs())
+        self.write_csv("pairs.csv", ["image", "source", "frame", "patient", "label", "released"], self.pairs())
         refused = ({"source": entry.source, "reason": entry.reason} for entry in self.quarantined())
-        self._write_csv("quarantine.csv", ["source", "reason"], refused)
+        self.write_csv("quarantine.csv", ["source", "reason"], refused)
 
     def _add_code_column(self) -> None:
         """Bring a record of an earlier version up to this one: none of its releases had a kept code."""
@@ -215,15 +240,6 @@ class Record:
 
     def _columns(self) -> set[str]:
         return {str(row[1]) for row in self._database.execute("PRAGMA table_info(item)")}
-
-    def _write_csv(self, name: str, columns: list[str], rows: Iterable[dict[str, Any]]) -> None:
-        text = io.StringIO()
-        writer = csv.DictWriter(text, columns)
-        writer.writeheader()
-        writer.writerows(rows)
-        descriptor = os.open(self.folder / name, os.O_CREAT | os.O_WRONLY | os.O_TRUNC, 0o600)
-        with os.fdopen(descriptor, "w", encoding="utf-8") as file:
-            file.write(text.getvalue())
 
 
 def find_record(records: Path, out: Path) -> Path:

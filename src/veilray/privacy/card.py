@@ -61,9 +61,9 @@ def card_entries(guarantee: Guarantee | None) -> list[CardEntry]:
         entries.append(
             CardEntry(
                 "Ceiling",
-                f"{beyond}no release with this claim carries more than {_up(ceiling['nats'])} nats of its image, and "
-                f"no picture in one correlates more than {_up(ceiling['correlation'])} with {guarantee.dimension:,} "
-                "latent numbers.",
+                f"{beyond}no release with this claim carries more than {_up(ceiling['nats'])} nats of its "
+                f"{guarantee.record}, and no {_shown(guarantee)} in one correlates more than "
+                f"{_up(ceiling['correlation'])} with {guarantee.dimension:,} latent numbers.",
             )
         )
     entries.append(CardEntry("Mechanism", _mechanism(guarantee)))
@@ -98,23 +98,24 @@ def card_text(guarantee: Guarantee | None, width: int = 100) -> str:
 
 
 def _claim(guarantee: Guarantee) -> str:
-    unit = {"image": "whole image", "element": "single latent element"}.get(guarantee.unit, guarantee.unit)
+    record = guarantee.record
+    unit = {"image": f"whole {record}", "element": "single latent element"}.get(guarantee.unit, guarantee.unit)
     whole = guarantee.unit == "image"
     figures = f"epsilon {decimal_text(guarantee.total_image_epsilon if whole else guarantee.epsilon)}"
     figures += " (pure)" if guarantee.delta == 0 else f", delta {float(guarantee.delta):.3g}"
     if whole and guarantee.conditions_epsilon:
         figures += (
-            f", of it {decimal_text(guarantee.image_epsilon)} for the picture and "
+            f", of it {decimal_text(guarantee.image_epsilon)} for the {_shown(guarantee)} and "
             f"{decimal_text(guarantee.conditions_epsilon)} for its randomised conditions"
         )
     among = " that agrees on all that is released in clear" if guarantee.shows_in_clear else ""
     slip = "" if guarantee.delta == 0 else ", but for a chance of delta"
     return (
-        f"local differential privacy for every {unit}: {figures}. Whatever the image was, each possible output is "
-        f"as likely as for any other image{among}, within that factor e^epsilon{slip}."
+        f"local differential privacy for every {unit}: {figures}. Whatever the {record} was, each possible output is "
+        f"as likely as for any other {record}{among}, within that factor e^epsilon{slip}."
         if guarantee.unit == "image"
         else f"local differential privacy for every {unit}: {figures}. This says nothing strong about the whole "
-        f"image, for which it comes to epsilon {decimal_text(guarantee.total_image_epsilon)}."
+        f"{record}, for which it comes to epsilon {decimal_text(guarantee.total_image_epsilon)}."
     )
 
 
@@ -129,23 +130,25 @@ def _odds(guarantee: Guarantee) -> str:
         return sentence
     together = reidentification_ceiling(guarantee.patient_epsilon, 1000, float(guarantee.patient_delta or 0))
     return (
-        f"{sentence} Whoever joins all {releases.largest_patient} images of the worst patient gets at most "
-        f"{_up(100 * together)} % among 1,000 patients."
+        f"{sentence} Whoever joins all {releases.largest_patient} {guarantee.record}s of the worst patient gets at "
+        f"most {_up(100 * together)} % among 1,000 patients."
     )
 
 
 def _largest_unit(guarantee: Guarantee) -> str:
     patient = guarantee.patient_epsilon
-    return "the worst patient" if patient and patient > guarantee.total_image_epsilon else "the whole image"
+    return (
+        "the worst patient" if patient and patient > guarantee.total_image_epsilon else f"the whole {guarantee.record}"
+    )
 
 
 def _other_units(guarantee: Guarantee) -> str:
-    parts = [f"whole image epsilon {decimal_text(guarantee.total_image_epsilon)}"]
+    parts = [f"whole {guarantee.record} epsilon {decimal_text(guarantee.total_image_epsilon)}"]
     if guarantee.element_epsilon is not None:
         parts.append(f"one latent element epsilon {decimal_text(guarantee.element_epsilon)}")
     releases = guarantee.releases
     if releases is not None and guarantee.patient_epsilon is not None and releases.largest_patient:
-        images = "1 image" if releases.largest_patient == 1 else f"{releases.largest_patient} images"
+        images = f"{releases.largest_patient} {guarantee.record}{'' if releases.largest_patient == 1 else 's'}"
         slip = f", delta {float(guarantee.patient_delta):.3g}" if guarantee.patient_delta else ""
         parts.append(
             f"worst patient in this release alone ({images}) epsilon {decimal_text(guarantee.patient_epsilon)}{slip}"
@@ -173,7 +176,7 @@ def _mechanism(guarantee: Guarantee) -> str:
     if guarantee.bound.kind == "blocks":
         words += f", else: {_MECHANISM_WORDS.get(guarantee.parameters.get('of', ''), 'as its parameters say')}"
     counted = "latent elements" if guarantee.bound.kind in ("box", "l1-ball", "l2-ball") else "numbers"
-    return f"{words}; {_bound(guarantee.bound)}; {guarantee.dimension:,} {counted} an image."
+    return f"{words}; {_bound(guarantee.bound)}; {guarantee.dimension:,} {counted} {guarantee.a_record}."
 
 
 def _bound(bound: Bound) -> str:
@@ -216,8 +219,14 @@ def _signed_text(value: Fraction) -> str:
 
 def _covered(guarantee: Guarantee) -> str:
     public = sorted(name for name, c in guarantee.conditions.items() if c.policy == "public")
-    among = f", among images of equal {' and '.join(public)}" if public else ""
-    return f"every inference about an image from its released picture and its released code, if any{among}."
+    among = f", among {guarantee.record}s of equal {' and '.join(public)}" if public else ""
+    shown = "released picture and its released code, if any" if guarantee.record == "image" else "released row"
+    return f"every inference about {guarantee.a_record} from its {shown}{among}."
+
+
+def _shown(guarantee: Guarantee) -> str:
+    """What a record becomes when it leaves."""
+    return "picture" if guarantee.record == "image" else "row"
 
 
 def _limits() -> list[CardEntry]:

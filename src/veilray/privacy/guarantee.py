@@ -36,6 +36,8 @@ PROTECTS_LITTLE_FROM = Fraction(10)
 """At and above this epsilon the worst case protects no more, and the card says so."""
 
 Unit = Literal["image", "element", "patient", "pixels", "metric"]
+RecordKind = Literal["image", "row"]
+"""What one record is: a picture, or a row of a table. A claim of unit `image` is about a whole record."""
 
 _STRICT = ConfigDict(extra="forbid")
 
@@ -139,6 +141,7 @@ class Guarantee:
         model_training: what the network was trained on.
         releases: how many images and patients the release holds, once it exists.
         in_clear: further things released in clear and therefore not covered, in words.
+        record: what one record is. Of a table it is a row: where names and figures here say image, they mean it.
     """
 
     unit: Unit
@@ -155,6 +158,7 @@ class Guarantee:
     model_training: ModelTraining | None = None
     releases: Releases | None = None
     in_clear: tuple[str, ...] = ()
+    record: RecordKind = "image"
     schema_version: Literal[1] = 1
 
     @model_validator(mode="after")
@@ -217,11 +221,11 @@ class Guarantee:
         """The claim as odds, in one sentence; rounded up."""
         percent = Fraction(self.odds(candidates)) * 100
         sentence = (
-            f"Among {candidates:,} equally likely images the right one gets at most {decimal_text(percent, 3)} % "
-            f"(a blind guess gets {decimal_text(Fraction(100, candidates), 3)} %)."
+            f"Among {candidates:,} equally likely {self.record}s the right one gets at most "
+            f"{decimal_text(percent, 3)} % (a blind guess gets {decimal_text(Fraction(100, candidates), 3)} %)."
         )
         if self.shows_in_clear:
-            sentence += " Only images that agree on all that is released in clear count among them."
+            sentence += f" Only {self.record}s that agree on all that is released in clear count among them."
         return sentence
 
     def ceiling(self) -> dict[str, float] | None:
@@ -245,11 +249,13 @@ class Guarantee:
         lines = []
         if public:
             lines.append(
-                f"what is released in clear: {', '.join(public)} (the claim holds among images that agree on it)"
+                f"what is released in clear: {', '.join(public)} "
+                f"(the claim holds among {self.record}s that agree on it)"
             )
         lines += list(self.in_clear)
         lines.append(
-            "that an image is part of the release; how many images and patients there are, and the most of one patient"
+            f"that {self.a_record} is part of the release; how many {self.record}s and patients there are, and the "
+            "most of one patient"
         )
         training = self.model_training
         if training is None or training.data == "not covered":
@@ -262,15 +268,24 @@ class Guarantee:
         else:
             lines.append(f"the records on which the network was trained ({training.data}: {training.statement})")
         if self.releases is not None and self.releases.patients is None:
-            lines.append("a patient with several images: no patient key was given, so the claim is about one image")
+            lines.append(
+                f"a patient with several {self.record}s: no patient key was given, so the claim is about one "
+                f"{self.record}"
+            )
         if self.releases is not None:
             lines.append("other releases of the same patients: they add up, in the ledger of the house")
-        lines.append("everything outside the released pictures and codes; time, memory and power of the machine")
+        left = "pictures and codes" if self.record == "image" else "rows"
+        lines.append(f"everything outside the released {left}; time, memory and power of the machine")
         lines.append(
             "an attacker who can break AES-256, from which the noise is drawn; a machine restored twice from "
             "one snapshot"
         )
         return lines
+
+    @property
+    def a_record(self) -> str:
+        """One record, with its article."""
+        return "an image" if self.record == "image" else "a row"
 
     def with_release(
         self,
@@ -279,9 +294,17 @@ class Guarantee:
         conditions: dict[str, ConditionPolicy],
         model_training: ModelTraining,
         in_clear: tuple[str, ...] = (),
+        record: RecordKind = "image",
     ) -> Guarantee:
         """The mechanism's claim completed with what the release adds to it."""
-        return replace(self, releases=releases, conditions=conditions, model_training=model_training, in_clear=in_clear)
+        return replace(
+            self,
+            releases=releases,
+            conditions=conditions,
+            model_training=model_training,
+            in_clear=in_clear,
+            record=record,
+        )
 
     def to_json(self) -> str:
         """The claim as JSON; exact numbers are strings such as "3/10"."""

@@ -19,20 +19,32 @@ from veilray.methods.base import ModelCard
 from veilray.privacy import Guarantee
 from veilray.privacy.card import card_entries
 
-__all__ = ["CROISSANT", "DATASET_CARD", "dataset_files"]
+__all__ = [
+    "CONTEXT",
+    "CROISSANT",
+    "DATASET_CARD",
+    "LICENCE",
+    "TEMPLATES",
+    "claim_in",
+    "dataset_files",
+    "decoded_under",
+    "file_object",
+    "people",
+    "size_category",
+]
 
 DATASET_CARD = "DATASET.md"
 CROISSANT = "croissant.json"
 
-_TEMPLATES = Environment(
+TEMPLATES = Environment(
     loader=PackageLoader("veilray.report"),
     autoescape=False,  # Markdown, not HTML
     trim_blocks=True,
     keep_trailing_newline=True,
     undefined=StrictUndefined,
 )
-_SIZES = ((1_000, "n<1K"), (10_000, "1K<n<10K"), (100_000, "10K<n<100K"), (1_000_000, "100K<n<1M"))
-_LICENCE = "set by the publisher"
+SIZES = ((1_000, "n<1K"), (10_000, "1K<n<10K"), (100_000, "10K<n<100K"), (1_000_000, "100K<n<1M"))
+LICENCE = "set by the publisher"
 _MEANINGS = {
     "README": "the claim in plain words",
     "release.json": "the claim for machines, and the SHA-256 of every other file",
@@ -42,7 +54,14 @@ _MEANINGS = {
     "kept_code/": "the public function that the codes are of",
     CROISSANT: "this card for data tools (Croissant 1.0)",
 }
-_FORMATS = {".csv": "text/csv", ".json": "application/json", ".md": "text/markdown", "": "text/plain"}
+_FORMATS = {
+    ".csv": "text/csv",
+    ".parquet": "application/vnd.apache.parquet",
+    ".yaml": "application/yaml",
+    ".json": "application/json",
+    ".md": "text/markdown",
+    "": "text/plain",
+}
 
 # The JSON-LD context of the Croissant 1.0 specification, whole: tools compare it with their own.
 _OWN_TERMS = (
@@ -50,7 +69,7 @@ _OWN_TERMS = (
     "includes", "isLiveDataset", "jsonPath", "key", "md5", "parentField", "path", "recordSet", "references", "regex",
     "repeated", "replace", "samplingRate", "separator", "source", "subField", "transform",
 )  # fmt: skip
-_CONTEXT: dict[str, Any] = {
+CONTEXT: dict[str, Any] = {
     "@language": "en",
     "@vocab": "https://schema.org/",
     "sc": "https://schema.org/",
@@ -76,24 +95,24 @@ def dataset_files(told: Mapping[str, Any]) -> dict[str, str]:
 
 
 def _markdown(told: Mapping[str, Any]) -> str:
-    guarantee, model = _claim(told), ModelCard.model_validate(told["model"])
+    guarantee, model = claim_in(told), ModelCard.model_validate(told["model"])
     pictures = _pictures(told)
     entries = [entry for entry in card_entries(guarantee) if entry.heading not in ("Not covered", "Use")]
     there = {f"{PurePosixPath(name).parts[0]}/" if "/" in name else name for name in told["files"]}
-    return _TEMPLATES.get_template("dataset.md").render(
+    return TEMPLATES.get_template("dataset.md").render(
         title=_title(told),
         summary=guarantee.odds_sentence(),
-        size=next((words for below, words in _SIZES if len(pictures) < below), "n>1M"),
+        size=size_category(len(pictures)),
         classes=_composition(guarantee, pictures),
         label_note=_label_note(guarantee),
         kept=told.get("kept_code"),
-        decoded_under=_decoded_under(told),
+        decoded_under=decoded_under(told),
         mechanism=guarantee.mechanism,
         geometry=_geometry(guarantee, model),
         claim=entries,
         not_covered=guarantee.not_covered(),
         count=f"{len(pictures):,}",
-        people=_people(guarantee),
+        people=people(guarantee),
         model=model,
         software=told["software"],
         date=told["date"],
@@ -101,21 +120,27 @@ def _markdown(told: Mapping[str, Any]) -> str:
     )
 
 
-def _decoded_under(told: Mapping[str, Any]) -> str:
+def size_category(count: int) -> str:
+    """The size as the data set cards of Hugging Face write it."""
+    return next((words for below, words in SIZES if count < below), "n>1M")
+
+
+def decoded_under(told: Mapping[str, Any]) -> str:
+    """The facts that everything was drawn under; empty for none."""
     return ", ".join(f"{name} = {value}" for name, value in sorted(told.get("decoded_under", {}).items()))
 
 
 def _counterfactual(told: Mapping[str, Any]) -> str:
-    facts = _decoded_under(told)
+    facts = decoded_under(told)
     return f"Counterfactual: every picture was drawn as if {facts}. " if facts else ""
 
 
 def _croissant(told: Mapping[str, Any]) -> dict[str, Any]:
-    guarantee = _claim(told)
+    guarantee = claim_in(told)
     single = [name for name in told["files"] if not name.startswith("images/")]
     columns = ["path", *sorted(name for name, c in guarantee.conditions.items() if c.policy != "withheld")]
     return {
-        "@context": _CONTEXT,
+        "@context": CONTEXT,
         "@type": "sc:Dataset",
         "conformsTo": "http://mlcommons.org/croissant/1.0",
         "name": f"veilray-release-{told['identifier'][:12]}",
@@ -123,11 +148,11 @@ def _croissant(told: Mapping[str, Any]) -> dict[str, Any]:
         "release.json.",
         "version": "1.0.0",
         "datePublished": told["date"],
-        "license": _LICENCE,
+        "license": LICENCE,
         "citeAs": f"{_title(told)}, release {told['identifier']}, {told['date']}, made by {told['software']}",
         "keywords": ["differential privacy", "synthetic images"],
         "distribution": [
-            *(_file_object(name, told["files"][name]) for name in single),
+            *(file_object(name, told["files"][name]) for name in single),
             {
                 "@type": "cr:FileSet",
                 "@id": "images",
@@ -149,7 +174,8 @@ def _croissant(told: Mapping[str, Any]) -> dict[str, Any]:
     }
 
 
-def _file_object(name: str, sha256: str) -> dict[str, Any]:
+def file_object(name: str, sha256: str) -> dict[str, Any]:
+    """One file of the release in Croissant's words."""
     suffix = PurePosixPath(name).suffix
     return {
         "@type": "cr:FileObject",
@@ -171,7 +197,8 @@ def _field(column: str) -> dict[str, Any]:
     }
 
 
-def _claim(told: Mapping[str, Any]) -> Guarantee:
+def claim_in(told: Mapping[str, Any]) -> Guarantee:
+    """The claim that release.json tells."""
     return Guarantee.from_json(json.dumps(told["guarantee"]))
 
 
@@ -207,7 +234,8 @@ def _geometry(guarantee: Guarantee, model: ModelCard) -> str:
     return f"{made} Afterwards changed: {'; '.join(guarantee.in_clear)}." if guarantee.in_clear else made
 
 
-def _people(guarantee: Guarantee) -> str:
+def people(guarantee: Guarantee) -> str:
+    """How many patients the records are of, in a sentence."""
     releases = guarantee.releases
     if releases is None or releases.patients is None:
         return "How many patients they are of is not known: no patient key was given."

@@ -6,14 +6,16 @@ epsilon 4 for an element, about 2.1 (PRIVACY.md 6).
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
 
 from veilray.evaluation.audit.subject import Subject, subject_of
 from veilray.methods import Method
+from veilray.methods.tables import CADPTable
 from veilray.privacy import Entropy, Mechanism
 from veilray.privacy.mechanisms.base import Floats
 
-__all__ = ["THROUGH_FILE_ROWS", "through_file"]
+__all__ = ["THROUGH_FILE_ROWS", "through_file", "through_table"]
 
 THROUGH_FILE_ROWS = 4096
 """Most rows drawn for one pair: each is a picture to be decoded and encoded."""
@@ -28,7 +30,6 @@ def through_file(method: Method, mechanism: Mechanism) -> Subject:
     No likelihood is known for what comes back, so trained statistics do the work. Rows of one batch are decoded
     together; the network treats each row by itself, up to the last digit of its floats.
     """
-    subject = subject_of(mechanism)
 
     def release(rows: Floats, entropy: Entropy) -> Floats:
         drawn = mechanism.to_prior(mechanism.release(rows, entropy))
@@ -38,6 +39,20 @@ def through_file(method: Method, mechanism: Mechanism) -> Subject:
             out[part] = method.encode(method.decode(drawn[part]))
         return out
 
+    return _seen_through(mechanism, release)
+
+
+def through_table(model: CADPTable, mechanism: Mechanism) -> Subject:
+    """The mechanism of a table's latent, seen through valid rows of its schema, of which no condition is told."""
+
+    def release(rows: Floats, entropy: Entropy) -> Floats:
+        return model.encode(model.render(mechanism.release(rows, entropy), mechanism, entropy))
+
+    return _seen_through(mechanism, release)
+
+
+def _seen_through(mechanism: Mechanism, release: Callable[[Floats, Entropy], Floats]) -> Subject:
+    subject = subject_of(mechanism)
     return replace(
         subject,
         name=f"{mechanism.name} through the file",

@@ -7,6 +7,8 @@ is internal and carries no claim.
 from veilray.evaluation.study.cells import Cell, Config, select
 from veilray.evaluation.study.contract import STUDIES, Parameters, Scalar, Study
 from veilray.evaluation.study.kinds.cadp import CadpStudy
+from veilray.evaluation.study.kinds.obfuscation import ObfuscationStudy
+from veilray.evaluation.study.kinds.tables import TablesStudy
 from veilray.evaluation.study.kinds.utility import Utility
 from veilray.evaluation.study.plan import Plan
 from veilray.evaluation.study.runner import Failure, Outcome, draw_study, plan_study, run_study
@@ -19,12 +21,14 @@ __all__ = [
     "Config",
     "Failure",
     "Interval",
+    "ObfuscationStudy",
     "Outcome",
     "Parameters",
     "Plan",
     "Scalar",
     "Study",
     "StudyTable",
+    "TablesStudy",
     "Utility",
     "draw_study",
     "plan_study",

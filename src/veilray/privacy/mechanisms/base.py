@@ -111,6 +111,13 @@ class Mechanism(ABC):
         Post-processing, so it costs nothing; without it the decoder is asked about latents it never saw.
         """
 
+    def to_prior_law(self, released: Floats) -> Floats:
+        """As `to_prior`, and where it can be had in closed form: exactly N(0, I) for a source of N(0, I).
+
+        For a decoder that was trained on the prior alone and never saw this mechanism's output. Post-processing.
+        """
+        return self.to_prior(released)
+
     def release(self, latent: Floats, entropy: Entropy) -> Floats:
         """Bound and randomise in one call; what a pipeline does with each chunk of rows."""
         return self.randomise(self.bound(latent), entropy)

@@ -23,7 +23,7 @@ epsilon is infinite. (In the published code of Toelle et al. 2022 some dimension
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from fractions import Fraction
 from itertools import accumulate, pairwise
@@ -217,11 +217,18 @@ class Blockwise(Mechanism):
 
     def to_prior(self, released: Floats) -> Floats:
         """Each block brought back by its own mechanism; one of share 0 is a draw of the prior already."""
+        return self._brought_back(released, lambda mechanism, rows: mechanism.to_prior(rows))
+
+    def to_prior_law(self, released: Floats) -> Floats:
+        """As `to_prior`, by the same of each block's mechanism."""
+        return self._brought_back(released, lambda mechanism, rows: mechanism.to_prior_law(rows))
+
+    def _brought_back(self, released: Floats, bring: Callable[[Mechanism, Floats], Floats]) -> Floats:
         self._check_rows(released)
         out = np.array(released, dtype=np.float64)
         for block in self._blocks:
             if block.mechanism is not None:
-                block.of(out)[:] = block.mechanism.to_prior(block.of(released))
+                block.of(out)[:] = bring(block.mechanism, block.of(released))
         return out
 
 

@@ -33,6 +33,7 @@ from veilray.privacy.fixed_length import LARGEST_BLOCK_EPSILON, FixedLength, fix
 from veilray.privacy.guarantee import Bound, Guarantee
 from veilray.privacy.mechanisms.base import MECHANISMS, Claim, Floats, Mechanism, finite_rows, whole_options
 from veilray.privacy.partition import read_shares, read_sizes
+from veilray.privacy.radial_law import to_normal_length
 from veilray.privacy.samplers.index import coins
 from veilray.privacy.samplers.normal import normals
 from veilray.privacy.spherical_cap import Form
@@ -271,6 +272,18 @@ class Directional(Mechanism):
         for (start, stop, b), share in zip(self._spans(), self._shares, strict=True):
             if b.form == "gaussian" and share > _KNOWN_TO_DECODER:
                 out[:, start:stop] *= math.sqrt(b.k / (b.k - 1 + b.square))
+        return out
+
+    def to_prior_law(self, released: Floats) -> Floats:
+        """Gaussian blocks with the length of a standard normal at the same quantile (`radial_law`), so exactly
+        N(0, I) where the source is; blocks on the sphere as they are, which keep one length by design."""
+        self._check_rows(released)
+        out = np.array(released, dtype=np.float64)
+        for start, stop, b in self._spans():
+            if b.form == "gaussian":
+                length = np.sqrt(np.einsum("nk,nk->n", out[:, start:stop], out[:, start:stop]))
+                wanted = to_normal_length(length, b.k, b.gamma, b.log_upper, b.log_lower)
+                out[:, start:stop] *= (wanted / np.where(length > 0, length, 1.0))[:, None]
         return out
 
     def expected_correlation(self) -> float:

@@ -1,0 +1,120 @@
+"""Tables in Python: what `veilray.fit`, `veilray.release` and `veilray check` do with a table and its schema."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeAlias
+
+from veilray.ledger import Journal, default_ledger
+from veilray.methods import condition_rules, find_record, read_card
+from veilray.methods.base import Progress
+from veilray.methods.tables import (
+    CADPTable,
+    TableOutcome,
+    continue_table,
+    plan_table,
+    start_table,
+)
+from veilray.privacy import Claim, SystemEntropy
+from veilray.privacy.exact import ExactLike
+from veilray.report.table_card import table_files
+from veilray.tables import Records, RefusedRow, Schema, read_records
+
+if TYPE_CHECKING:
+    import pandas
+    import pyarrow
+
+__all__ = ["Table", "first_condition", "fit_table", "holds_table", "open_table_model", "read_with", "release_table"]
+
+Table: TypeAlias = "str | Path | pandas.DataFrame | pyarrow.Table"
+
+
+def holds_table(model: str | Path) -> bool:
+    """Whether a MODEL folder is of tables. Raises ValueError for a folder that holds no model."""
+    return not str(model).startswith("builtin:") and read_card(Path(model)).method == CADPTable.name
+
+
+def first_condition(model: str | Path) -> str | None:
+    """The name of a table model's first condition, its label; None where it was told none."""
+    told = read_card(Path(model)).configuration.get("conditions") or [{}]
+    name = told[0].get("name")
+    return None if name is None else str(name)
+
+
+def open_table_model(model: str | Path) -> CADPTable:
+    """Load a MODEL folder of tables."""
+    return CADPTable.load(Path(model))
+
+
+def read_with(
+    table: Table, schema: Schema | str | Path, on_progress: Progress | None = None
+) -> tuple[Records, list[RefusedRow]]:
+    """Read a table under a schema, or the path of one: valid rows, and those refused with their reasons."""
+    source = Path(table) if isinstance(table, str) else table
+    return read_records(
+        source, schema if isinstance(schema, Schema) else Schema.from_yaml(schema), on_progress=on_progress
+    )
+
+
+def fit_table(table: Table, schema: Schema | str | Path, out: str | Path, **options: Any) -> CADPTable:
+    """Train `cadp` on a public table and write the MODEL folder `out`; options are those of `veilray fit cadp`.
+
+    Raises:
+        ValueError: for a schema that nobody confirmed, a table without valid rows, or options that do not fit.
+    """
+    records, _ = read_with(table, schema)
+    return CADPTable.fit(records, Path(out), **options)
+
+
+def release_table(
+    table: Table,
+    model: str | Path,
+    claim: Claim,
+    out: Path,
+    *,
+    mechanism: str | None,
+    options: Mapping[str, ExactLike],
+    candidates: int | None,
+    policies: Mapping[str, str],
+    decode_under: Mapping[str, str],
+    record: str | Path | None,
+    ledger: str | Path | None,
+    resume: bool,
+    dry_run: bool,
+    on_scan: Progress | None,
+    on_draw: Progress | None,
+) -> TableOutcome:
+    """Release a table with a claim; see `veilray.release`, whose words these are."""
+    method = open_table_model(model)
+    drawn_by = method.calibrated(claim, mechanism, candidates=candidates, **options)
+    records, refused = read_with(table, method.schema, on_scan)
+    declared = method.conditions
+    names: Sequence[str] = () if declared is None else declared.names
+    if strange := sorted(policies.keys() - set(names)):
+        known = ", ".join(names) or "(none: the model was told no condition)"
+        raise ValueError(f"condition must be one of {known}, got {strange[0]!r}")
+    rules = condition_rules(
+        policies,
+        {} if declared is None else declared.levels_of,
+        method.facts(records),
+        None if declared is None else declared.bounds_of,
+        always=names,
+        any_text=True,
+    )
+    job = {
+        "table": str(Path(table).absolute()) if isinstance(table, str | Path) else "a table in memory",
+        "weights_sha256": method.card.weights_sha256,
+        "policies": dict(policies),
+    }
+    plan = plan_table(
+        records, refused, method, drawn_by, rules, job=job, describe=table_files, decode_under=decode_under
+    )
+    if dry_run:
+        return TableOutcome(plan.guarantee, len(records), tuple(refused))
+    journal = Journal(Path(ledger) if ledger else default_ledger())
+    kept = journal.path.absolute().parent / "records"
+    if resume:
+        return continue_table(plan, out, Path(record) if record else find_record(kept, out), journal, on_draw)
+    folder = Path(record).absolute() if record else kept / f"{out.name}-{SystemEntropy().bytes(4).hex()}"
+    return start_table(plan, out, folder, journal, on_draw)

@@ -1,0 +1,91 @@
+"""Gradient steps on a loss: Adam with a short warm-up and a rate that falls to zero at the last step or minute."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from veilray.autoencoders.base import Images, OnProgress
+
+__all__ = ["Loss", "Schedule", "train"]
+
+Loss = Callable[[Images, torch.Generator], tuple[Tensor, float]]
+"""What to lower over a batch, and its bits a number for the reader; draws come from the generator."""
+
+_WARM_UP = 50
+_WEIGHT_DECAY = 1e-2
+_LARGEST_GRADIENT = 1.0
+
+
+@dataclass(frozen=True)
+class Schedule:
+    """How long and how fast to train.
+
+    Raises:
+        ValueError: for a value outside its range.
+    """
+
+    epochs: int
+    batch_size: int
+    learning_rate: float
+    max_minutes: float | None
+    seed: int
+
+    def __post_init__(self) -> None:
+        for name in ("epochs", "batch_size", "learning_rate", "max_minutes"):
+            value = getattr(self, name)
+            if value is not None and not 0 < value < math.inf:
+                raise ValueError(f"{name} must be above 0, got {value}")
+        if self.learning_rate > 1:  # Adam moves every weight by about the rate, at every step
+            raise ValueError(f"learning_rate must be at most 1, got {self.learning_rate:g}")
+        if self.seed < 0:
+            raise ValueError(f"seed must be 0 or more, got {self.seed}")
+
+
+def train(
+    network: nn.Module, images: Images, loss_of: Loss, schedule: Schedule, on_progress: OnProgress | None
+) -> None:
+    """Train in place, in batches drawn without replacement in each epoch; the last, smaller one is left out.
+
+    The rate falls along a half cosine of the share of steps done, or of the minutes gone where those run faster.
+
+    Raises:
+        ValueError: for a loss that is not finite.
+    """
+    batch = min(schedule.batch_size, len(images))
+    steps = len(images) // batch
+    every = schedule.epochs * steps
+    generator = torch.Generator().manual_seed(schedule.seed)
+    optimiser = torch.optim.AdamW(network.parameters(), schedule.learning_rate, weight_decay=_WEIGHT_DECAY, fused=True)
+    seconds = math.inf if schedule.max_minutes is None else 60 * schedule.max_minutes
+    started = time.monotonic()
+    network.train()
+    for step in range(every):
+        epoch, place = divmod(step, steps)
+        if place == 0:
+            order = np.random.default_rng([schedule.seed, epoch]).permutation(len(images))
+        gone = max(step / every, (time.monotonic() - started) / seconds)
+        if gone >= 1:
+            return
+        rate = schedule.learning_rate * min(1.0, (step + 1) / _WARM_UP) * 0.5 * (1 + math.cos(math.pi * gone))
+        for group in optimiser.param_groups:
+            group["lr"] = rate
+        chosen = np.sort(order[place * batch : (place + 1) * batch])  # a memory map is read in order
+        loss, bits = loss_of(images[chosen], generator)
+        if not math.isfinite(bits):
+            raise ValueError(
+                f"the training loss must be finite, got {bits} in step {step + 1}: "
+                f"use --learning-rate {schedule.learning_rate / 3:.1g}"
+            )
+        optimiser.zero_grad(set_to_none=True)
+        loss.backward()  # type: ignore[no-untyped-call]
+        nn.utils.clip_grad_norm_(network.parameters(), _LARGEST_GRADIENT)
+        optimiser.step()
+        if on_progress:
+            on_progress(step + 1, every, f"epoch {epoch + 1} of {schedule.epochs}: {bits:.3f} bits/dim")

@@ -1,0 +1,118 @@
+"""Small classifiers for obfuscated pictures of 28 to 256 pixels; none of them averages grey levels at the entry.
+
+A random map makes neighbouring grey levels strangers, so that pooling raw pixels would mix what means nothing.
+Downsampling is by strides of learned layers, until the sides are at most 16.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import torch
+from torch import Tensor, nn
+
+from veilray.registry import Registry
+
+__all__ = ["NETWORKS", "LevelTable", "Residual", "levels_network", "plain_network", "residual_network"]
+
+LEVELS = 256
+_LARGEST_SIDE = 16
+_WIDTH = 24
+_TABLE_WIDTH = 4
+
+
+class LevelTable(nn.Module):
+    """Each grey level has a learned vector of its own, so that a map that is always the same costs nothing.
+
+    Args:
+        width: numbers a level; the first starts as the level itself, the others at random.
+    """
+
+    def __init__(self, width: int = _TABLE_WIDTH) -> None:
+        super().__init__()
+        self.table = nn.Embedding(LEVELS, width)
+        with torch.no_grad():
+            self.table.weight[:, 0] = torch.linspace(-1, 1, LEVELS)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """`(n, c, h, w)` in [0, 1], from uint8, to `(n, c * width, h, w)`."""
+        vectors: Tensor = self.table((x * (LEVELS - 1)).round().long())
+        return vectors.permute(0, 1, 4, 2, 3).flatten(1, 2)
+
+
+class Residual(nn.Module):
+    """Norm, ReLU, convolution, twice, added to the input (He, Zhang, Ren, Sun 2016, Identity mappings)."""
+
+    def __init__(self, channels: int, out: int, stride: int) -> None:
+        super().__init__()
+        self.changed = nn.Sequential(
+            nn.BatchNorm2d(channels),
+            nn.ReLU(),
+            nn.Conv2d(channels, out, 3, stride, padding=1, bias=False),
+            nn.BatchNorm2d(out),
+            nn.ReLU(),
+            nn.Conv2d(out, out, 3, padding=1, bias=False),
+        )
+        same = channels == out and stride == 1
+        self.kept = nn.Identity() if same else nn.Conv2d(channels, out, 1, stride, bias=False)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Map `(n, channels, h, w)` to `(n, out, h / stride, w / stride)`, sides rounded up."""
+        total: Tensor = self.kept(x) + self.changed(x)
+        return total
+
+
+NETWORKS: Registry[Callable[[int, int, int], nn.Sequential]] = Registry("network")
+"""Name to what builds a network from channels, size and classes; its output is `(n, classes)` logits."""
+
+
+@NETWORKS.register("cnn")
+def plain_network(channels: int, size: int, classes: int) -> nn.Sequential:
+    """Plain 3 x 3 convolutions: strided ones down to 16 pixels, then two pairs of 48 and 96 channels."""
+    return nn.Sequential(
+        *_stem(channels, size),
+        *_convolution(_WIDTH, 2 * _WIDTH, 1),
+        *_convolution(2 * _WIDTH, 2 * _WIDTH, 1),
+        *_convolution(2 * _WIDTH, 4 * _WIDTH, 2),
+        *_convolution(4 * _WIDTH, 4 * _WIDTH, 1),
+        *_head(4 * _WIDTH, classes),
+    )
+
+
+@NETWORKS.register("resnet")
+def residual_network(channels: int, size: int, classes: int) -> nn.Sequential:
+    """As the plain one, with four residual blocks of 24, 48, 48 and 96 channels in place of the pairs."""
+    return nn.Sequential(
+        *_stem(channels, size),
+        Residual(_WIDTH, _WIDTH, 1),
+        Residual(_WIDTH, 2 * _WIDTH, 2),
+        Residual(2 * _WIDTH, 2 * _WIDTH, 1),
+        Residual(2 * _WIDTH, 4 * _WIDTH, 2),
+        nn.BatchNorm2d(4 * _WIDTH),
+        nn.ReLU(),
+        *_head(4 * _WIDTH, classes),
+    )
+
+
+@NETWORKS.register("levels")
+def levels_network(channels: int, size: int, classes: int) -> nn.Sequential:
+    """The plain network behind a learned table of grey levels: the one to try where all pictures share a map."""
+    return nn.Sequential(LevelTable(), *plain_network(channels * _TABLE_WIDTH, size, classes))
+
+
+def _stem(channels: int, size: int) -> list[nn.Module]:
+    layers: list[nn.Module] = []
+    while True:
+        stride = 2 if size > _LARGEST_SIDE else 1
+        layers += _convolution(channels, _WIDTH, stride)
+        channels, size = _WIDTH, -(-size // stride)
+        if size <= _LARGEST_SIDE:
+            return layers
+
+
+def _convolution(channels: int, out: int, stride: int) -> tuple[nn.Module, nn.Module, nn.Module]:
+    return nn.Conv2d(channels, out, 3, stride, padding=1, bias=False), nn.BatchNorm2d(out), nn.ReLU()
+
+
+def _head(channels: int, classes: int) -> tuple[nn.Module, nn.Module, nn.Module]:
+    return nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(channels, classes)

@@ -1,0 +1,105 @@
+"""`veilray attack`: pictures and figures of one attack, for the owner's eyes only, and no claim."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pytest
+from click.testing import Result
+from scipy.ndimage import gaussian_filter
+from typer import Typer
+from typer.testing import CliRunner
+
+from veilray.cli.attack import attack
+from veilray.images import Collection
+from veilray.methods.obfuscation import Key, Obfuscation, obfuscate_folder
+from veilray.privacy.guarantee import EMPIRICAL
+
+app = Typer()
+app.command()(attack)
+
+
+@dataclass(frozen=True)
+class Owner:
+    """Folders of a run with one map for all pictures, and an attacker's own pictures."""
+
+    folder: Path
+
+    def attack(self, name: str, out: str, *further: object) -> Result:
+        given = {"release": "obfuscated", "record": "record", "images": "images.npz", "own": "own.npz"}
+        arguments = [name, *(f"--{option}={self.folder / path}" for option, path in given.items())]
+        return CliRunner().invoke(app, [*arguments, f"--out={self.folder / out}", *map(str, further)])
+
+
+@pytest.fixture(scope="module")
+def owner(tmp_path_factory: pytest.TempPathFactory) -> Owner:
+    folder = tmp_path_factory.mktemp("owner")
+    rng = np.random.default_rng(0)
+    for name, count in (("images", 30), ("own", 40)):
+        shapes = gaussian_filter(rng.normal(size=(count, 16, 16)), (0, 2, 2))
+        pictures = np.clip(120 + 350 * shapes, 0, 255).astype(np.uint8)
+        np.savez(folder / f"{name}.npz", images=pictures, label=np.array(["a", "b"] * (count // 2)))
+    with Collection.open(folder / "own.npz") as own:
+        own.scan()
+        model = Obfuscation.fit(own, folder / "model", size=16, encoder="none", map_scope="key")
+    key = Key.fresh()
+    key.write(folder / "key.json")
+    with Collection.open(folder / "images.npz") as images:
+        images.scan()
+        obfuscate_folder(images, model, key, folder / "obfuscated", folder / "record")
+    return Owner(folder)
+
+
+def test_known_pairs_give_pictures_a_sheet_and_figures(owner: Owner) -> None:
+    ran = owner.attack("known-pairs", "pairs", "--setting=same-key", "--known-pairs=10", "--json")
+    assert ran.exit_code == 0, ran.output
+    told = json.loads(ran.stdout)
+    out = owner.folder / "pairs"
+    assert told == json.loads((out / "figures.json").read_text())
+    assert (told["claim"], told["guarantee"], told["targets"], told["known_pairs"]) == (EMPIRICAL, None, 20, 10)
+    assert told["released"] > told["negative"]
+    assert told["ssim_with_10_pairs"] == told["released"]
+    named = {path.name for path in (out / "reconstructions").iterdir()}
+    assert len(named) == 20
+    assert named < {path.name for path in (owner.folder / "obfuscated" / "images").iterdir()}
+    assert (out / "sheet.png").stat().st_size > 1000
+    assert out.stat().st_mode & 0o077 == 0
+
+
+def test_chosen_plaintext_asks_the_owners_machine(owner: Owner) -> None:
+    machine = [f"--model={owner.folder / 'model'}", f"--key={owner.folder / 'key.json'}"]
+    assert owner.attack("grey-ramp", "ramp", *machine).exit_code == 0
+    told = json.loads((owner.folder / "ramp" / "figures.json").read_text())
+    assert told["bits_after"] < told["bits_before"] - 3
+    assert "must be the owner's machine" in str(owner.attack("grey-ramp", "none").exception)
+
+
+def test_the_attacker_makes_pairs_of_its_own(owner: Owner) -> None:
+    model = f"--model={owner.folder / 'model'}"
+    told = json.loads(owner.attack("histogram-attribute", "counts", model, "--json").stdout)
+    assert (told["targets"], told["known_pairs"], told["chance"]) == (30, 10, 0.5)
+    assert not (owner.folder / "counts" / "sheet.png").exists()
+
+
+def test_every_output_says_what_it_is(owner: Owner) -> None:
+    ran = owner.attack("rank-matching", "rank", "--pictures=5")
+    assert EMPIRICAL in ran.stdout
+    assert EMPIRICAL in (owner.folder / "rank" / "figures.json").read_text()
+
+
+def test_wrong_use_is_told_before_anything_is_written(owner: Owner, tmp_path: Path) -> None:
+    for name, further, told in (
+        ("guessing", [], "attack on obfuscated pictures must be one of "),
+        ("key-reuse", ["--setting=lucky"], "--setting must be one of informed, uninformed, same-key, got 'lucky'"),
+        ("key-reuse", [f"--key={owner.folder / 'key.json'}"], "--key must go with --model"),
+        ("known-pairs", ["--setting=same-key", "--known-pairs=30"], "known pairs must leave a target"),
+        ("key-reuse", [f"--images={owner.folder / 'own.npz'}"], "IMAGES must hold the 30 originals of RECORD"),
+        ("key-reuse", [f"--record={tmp_path}"], "RECORD must be a folder"),
+    ):
+        ran = owner.attack(name, "wrong", *further)
+        assert told in str(ran.exception)
+        assert not (owner.folder / "wrong").exists()
+    assert "must be a new folder" in str(owner.attack("key-reuse", "obfuscated").exception)

@@ -1,0 +1,64 @@
+"""One tiny model of a table and plans to release it, for all tests of this room."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from veilray.ledger import Journal
+from veilray.methods import condition_rules
+from veilray.methods.tables import CADPTable, TablePlan, plan_table, start_table
+from veilray.privacy import Claim
+from veilray.report.table_card import table_files
+from veilray.tables import Records, RefusedRow
+
+
+@pytest.fixture(scope="session")
+def model(table_model: Path) -> CADPTable:
+    return CADPTable.load(table_model)
+
+
+@pytest.fixture(scope="session")
+def make_plan(model: CADPTable, people: Callable[..., Records]) -> Callable[..., TablePlan]:
+    """Plan a release of rows of people, or of the given ones."""
+
+    def make(
+        records: Records | int = 40,
+        epsilon: str = "4",
+        refused: tuple[RefusedRow, ...] = (),
+        decode_under: dict[str, str] | None = None,
+        **policies: str,
+    ) -> TablePlan:
+        rows = people(records, 1) if isinstance(records, int) else records
+        declared = model.conditions
+        assert declared is not None
+        rules = condition_rules(
+            policies,
+            declared.levels_of,
+            model.facts(rows),
+            declared.bounds_of,
+            always=declared.names,
+            any_text=True,
+        )
+        drawn_by = model.calibrated(Claim.of(epsilon))
+        job = {"epsilon": epsilon}
+        return plan_table(
+            rows, refused, model, drawn_by, rules, job=job, describe=table_files, decode_under=decode_under
+        )
+
+    return make
+
+
+@pytest.fixture
+def released(tmp_path: Path, make_plan: Callable[..., TablePlan]) -> Callable[..., Path]:
+    """Release rows of people; RECORD and ledger lie beside the release."""
+
+    def make(*arguments: Any, name: str = "out", **options: Any) -> Path:
+        plan = make_plan(*arguments, **options)
+        start_table(plan, tmp_path / name, tmp_path / f"{name}-record", Journal(tmp_path / "ledger.sqlite"))
+        return tmp_path / name
+
+    return make

@@ -1,0 +1,121 @@
+"""Drafts: what they guess from names and types, and that nothing in them comes from a single record."""
+
+from __future__ import annotations
+
+import pytest
+
+from veilray.tables import Draft, DraftColumn, Schema, draft_schema, read_records
+
+
+def table(write, **columns):
+    rows = zip(*columns.values(), strict=True)
+    return write("\n".join([",".join(columns), *(",".join(map(str, row)) for row in rows)]) + "\n")
+
+
+def drafted(write, **columns):
+    draft = draft_schema(table(write, **columns))
+    return {column.name: column for column in draft.columns}, dict(draft.left_out), draft
+
+
+def test_known_names_get_public_bounds_whatever_the_table_holds(write):
+    columns, _, _ = drafted(write, age=range(30, 70), BMI=[21.5] * 40)
+    assert (columns["age"].kind, columns["age"].low, columns["age"].high) == ("integer", 0, 120)
+    assert (columns["BMI"].kind, columns["BMI"].low, columns["BMI"].high) == ("continuous", 5, 100)
+
+
+def test_bounds_of_unknown_names_stay_open_and_the_text_asks_for_them(write):
+    _, _, draft = drafted(write, marker=[n * 7 % 31 for n in range(40)], score=[n / 7 for n in range(40)])
+    assert draft.open_columns == ("marker", "score")
+    text = draft.to_text()
+    assert text.count("# CONFIRM: give the public bounds") == 4
+    with pytest.raises(ValueError, match=r"columns\[0\].low must be given for kind integer \(marker\)"):
+        draft.schema()
+
+
+def test_a_completed_draft_reads_its_table(write, tmp_path):
+    path = table(write, mark=[n * 7 % 31 for n in range(40)], sex=["F", "M"] * 20)
+    draft = draft_schema(path)
+    filled = draft.to_text().replace("low:  #", "low: 0  #").replace("high:  #", "high: 31  #")
+    (tmp_path / "s.yaml").write_text(filled)
+    schema = Schema.from_yaml(tmp_path / "s.yaml")
+    assert not schema.confirmed
+    assert len(read_records(path, schema)[0]) == 40
+
+
+def test_known_bounds_that_do_not_fit_the_unit_are_not_taken(write):
+    columns, _, _ = drafted(write, age=[f"-0.{n:02}" for n in range(1, 41)])
+    assert columns["age"].is_open
+
+
+def test_levels_that_few_rows_show_are_not_named(write):
+    columns, _, draft = drafted(write, ward=["north"] * 30 + ["south"] * 20 + ["vip"] * 19)
+    assert columns["ward"].levels == ("north", "south")
+    assert "vip" not in draft.to_text()
+    assert "read from this table" in draft.to_text()
+
+
+def test_levels_stand_in_an_order_that_tells_no_frequency(write):
+    columns, _, _ = drafted(write, code=[3] * 20 + [10] * 40 + [1] * 30)
+    assert columns["code"].levels == ("1", "3", "10")
+
+
+def test_at_most_fifty_levels_are_named(write):
+    columns, _, _ = drafted(write, ward=[f"w{n:02}" for n in range(60) for _ in range(20)])
+    assert len(columns["ward"].levels) == 50
+
+
+def test_a_usual_coding_is_given_whole(write):
+    columns, _, _ = drafted(write, sex=["F"] * 40, dead=[0] * 39 + [1])
+    assert columns["sex"].levels == ("F", "M")
+    assert columns["dead"].levels == ("0", "1")
+
+
+def test_codes_below_zero_are_whole_numbers(write):
+    columns, _, _ = drafted(write, shift=[-1, 0, 1, 2] * 20)
+    assert columns["shift"].kind == "integer"
+
+
+def test_days_are_dates_with_open_bounds(write):
+    columns, _, _ = drafted(write, seen=[f"2001-01-{n:02}" for n in range(1, 29)])
+    assert columns["seen"].kind == "date"
+    assert columns["seen"].is_open
+
+
+def test_what_points_at_a_person_is_no_column(write):
+    columns, left_out, draft = drafted(
+        write,
+        PatientID=["p1", "p2"] * 20,
+        email=["a@b.c"] * 40,
+        visit_id=[1, 2] * 20,
+        note=[f"text {n}" for n in range(40)],
+        number=range(1_000, 1_040),
+        sex=["F", "M"] * 20,
+    )
+    assert draft.patient == "PatientID"
+    assert list(columns) == ["sex"]
+    assert list(left_out) == ["email", "visit_id", "note", "number"]
+
+
+def test_a_name_that_could_do_harm_is_left_out_and_cannot_leave_its_comment(write):
+    path = write('"=a\nformat: evil",sex\n' + "1,F\n2,M\n" * 20)
+    draft = draft_schema(path)
+    assert draft.left_out[0][0] == "=a\nformat: evil"
+    assert draft.schema().names == ("sex",)
+
+
+def test_cells_that_may_be_missing_are_told_by_twenty_rows(write):
+    columns, _, _ = drafted(write, a=[""] * 20 + [1.5] * 40, b=["NA"] * 19 + [1.5] * 41)
+    assert columns["a"].missing
+    assert not columns["b"].missing
+    assert "lack it" in columns["b"].notes[-1]
+
+
+def test_a_table_of_identifiers_alone_is_an_error(write):
+    with pytest.raises(ValueError, match="identifiers and free text only"):
+        draft_schema(table(write, id=range(30), name=["x"] * 30))
+
+
+def test_every_column_has_a_comment_that_says_what_to_confirm():
+    column = DraftColumn("a", "integer", 0, 9, (), False, "", ("kind and unit",))
+    lines = Draft((column,), None, ()).to_text().splitlines()
+    assert lines[lines.index('  - name: "a"') - 1] == "  # CONFIRM: kind and unit"
