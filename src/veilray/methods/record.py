@@ -138,7 +138,9 @@ class Record(RecordFolder):
     def open(cls, folder: Path) -> Record:
         """An existing record. Raises ValueError where there is none."""
         if not (folder / _DATABASE).is_file() or not (folder / _JOB).is_file():
-            raise ValueError(f"RECORD must be a folder written by `veilray release` or `veilray obfuscate`, got {folder}")
+            raise ValueError(
+                f"RECORD must be a folder written by `veilray release` or `veilray obfuscate`, got {folder}"
+            )
         record = cls(folder)
         record._add_code_column()
         return record
