@@ -8,7 +8,7 @@ committed bytes are ever published.
 **Rows that the schema refuses.** Leaving a row out because of what is in its cells tells of its cells. So the claim is
 then about rows that obey the schema, and the card says that this is released in clear; how many were refused is told to
 the owner alone. With the policy `replace` for every fault a row is left out for its form alone: another number of cells
-than the header has, or a cell of more than 64 kB. The card says that instead.
+than the header has, a cell of more than 64 kB, or no patient where the schema names them. The card says that instead.
 """
 
 from __future__ import annotations
@@ -44,6 +44,7 @@ __all__ = ["TableOutcome", "TablePlan", "continue_table", "drawn_records", "plan
 _ROWS = 8192
 _OBEYS = "that a row obeys the schema"
 _FORM = "that a row has as many cells as the header, and none of more than 64 kB"
+_OWNED = "that a row names its patient"
 
 
 @dataclass(frozen=True)
@@ -117,7 +118,7 @@ def plan_table(
         ),
         conditions={rule.name: rule.policy for rule in rules},
         model_training=model.card.training,
-        in_clear=(_OBEYS if told_by_absence else _FORM,),
+        in_clear=(_OBEYS,) if told_by_absence else (_FORM,) if records.patients is None else (_FORM, _OWNED),
         record="row",
     )
     unidentified = 0 if owners else len(records)
