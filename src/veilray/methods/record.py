@@ -110,6 +110,8 @@ class RecordFolder:
         descriptor = os.open(self.folder / name, os.O_CREAT | os.O_WRONLY | os.O_TRUNC, 0o600)
         with os.fdopen(descriptor, "w", encoding="utf-8") as file:
             file.write(text.getvalue())
+            file.flush()
+            os.fsync(file.fileno())
 
 
 class Record(RecordFolder):
