@@ -173,7 +173,7 @@ class CADPTable(Model):
         reader = None if asked == _ROW else row_reader(placed, *_targets(kept, asked), seed=seed)
         # Standardised where latents spread as they do under the prior: cells at their means would be too narrow.
         spread = coordinates.dequantised(rows, np.random.default_rng(seed))
-        directions = ranked_directions(flow, spread, told, keep, reader, seed=seed)
+        directions = ranked_directions(flow, placed, told, keep, reader, spread=spread, seed=seed)
         nats = _nats(flow, coordinates.encode(held_out.only(rest)))
         figures = {
             "kept": float(keep),

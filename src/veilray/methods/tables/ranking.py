@@ -37,12 +37,15 @@ def ranked_directions(
     keep: int,
     answers: Callable[[Tensor], Tensor] | None,
     *,
+    spread: NDArray[np.float64] | None = None,
     seed: int = 0,
 ) -> LatentDirections:
     """The `keep` directions of the latent that matter most, over public coordinates `(n, d)` under their conditions.
 
     Args:
         answers: a differentiable map of coordinates `(n, d)` to what counts; the coordinates themselves without it.
+        spread: `(n, d)`, the same rows dequantised, whose latents spread as under the prior: each direction gets its
+            mean and deviation from them. Without it from `rows`, which are narrower where cells are wide.
 
     Raises:
         ValueError: for fewer than 2 rows, or a `keep` that is not between 1 and d.
@@ -58,7 +61,7 @@ def ranked_directions(
     order = np.argsort(values)[::-1][:keep]
     importance = np.maximum(values[order], _FLOOR * values[order[0]])
     directions = np.ascontiguousarray(vectors[:, order])
-    numbers = latents @ directions
+    numbers = (latents if spread is None else flow.encode(spread, condition)) @ directions
     deviation = np.maximum(numbers.std(axis=0), 1e-6)
     tensors = (directions, importance, numbers.mean(axis=0), deviation)
     return LatentDirections(*(torch.from_numpy(np.ascontiguousarray(array)) for array in tensors))
