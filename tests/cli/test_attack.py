@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import combinations
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -14,6 +17,8 @@ from typer import Typer
 from typer.testing import CliRunner
 
 from veilray.cli.attack import attack
+from veilray.evaluation.attacks.intensity import ObfuscatedSet
+from veilray.evaluation.attacks.intensity.folders import open_attacked
 from veilray.images import Collection
 from veilray.methods.obfuscation import Key, Obfuscation, obfuscate_folder
 from veilray.privacy.guarantee import EMPIRICAL
@@ -82,6 +87,31 @@ def test_the_attacker_makes_pairs_of_its_own(owner: Owner) -> None:
     told = json.loads(owner.attack("histogram-attribute", "counts", model, "--json").stdout)
     assert (told["targets"], told["known_pairs"], told["chance"]) == (30, 10, 0.5)
     assert not (owner.folder / "counts" / "sheet.png").exists()
+
+
+@pytest.mark.parametrize(("scope", "batch", "groups"), [("image", 9, 24), ("batch", 5, 5), ("key", 9, 1)])
+def test_the_attacker_is_told_who_shares_a_map(
+    tmp_path: Path, owner: Owner, scope: str, batch: int, groups: int
+) -> None:
+    """Two pictures share one if and only if every level that both have became the same."""
+    with Collection.open(owner.folder / "own.npz") as own, Collection.open(owner.folder / "images.npz") as images:
+        own.scan()
+        images.scan()
+        maps: dict[str, Any] = {"map_scope": scope, "map_batch": batch, "map_levels": 256}
+        model = Obfuscation.fit(own, tmp_path / "model", size=16, encoder="none", **maps)
+        obfuscate_folder(images, model, Key.fresh(), tmp_path / "out", tmp_path / "record")
+        given = (tmp_path / "out", tmp_path / "record", images, own, np.random.default_rng(0))
+        target = open_attacked(*given, setting="informed", pictures=24).target
+    assert len(target.view.groups) == groups
+    tables = [dict(zip(plain.ravel().tolist(), seen.ravel().tolist(), strict=True)) for plain, seen in both(target)]
+    group_of = {int(row): number for number, rows in enumerate(target.view.groups) for row in rows}
+    for one, other in combinations(range(24), 2):
+        agree = all(tables[other][level] == became for level, became in tables[one].items() if level in tables[other])
+        assert agree == (group_of[one] == group_of[other])
+
+
+def both(target: ObfuscatedSet) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+    return zip(target.originals, target.view.obfuscated, strict=True)
 
 
 def test_every_output_says_what_it_is(owner: Owner) -> None:

@@ -19,7 +19,9 @@ Obfuscated: TypeAlias = Annotated[Path, typer.Argument(help="OBFUSCATED: a folde
 def cloud_train(
     obfuscated: Obfuscated,
     out: Annotated[Path, typer.Option(help="CLASSIFIER: the new folder to write.")],
-    network: Annotated[str, typer.Option(help="cnn, resnet, or levels (a table of grey levels, then cnn).")] = "cnn",
+    network: Annotated[
+        str, typer.Option(help="cnn or resnet; level-sets or levels: a cnn that is told more of each grey level.")
+    ] = "level-sets",
     epochs: Annotated[int, typer.Option(help="Passes over the pictures.")] = 20,
     batch_size: Annotated[int, typer.Option(help="Pictures a step.")] = 64,
     learning_rate: Annotated[float, typer.Option(help="The highest of the cycle.")] = 2e-3,

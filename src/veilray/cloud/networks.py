@@ -11,11 +11,20 @@ from collections.abc import Callable
 import torch
 from torch import Tensor, nn
 
+from veilray.cloud.level_sets import LEVELS, TOLD, level_sets
 from veilray.registry import Registry
 
-__all__ = ["NETWORKS", "LevelTable", "Residual", "levels_network", "plain_network", "residual_network"]
+__all__ = [
+    "NETWORKS",
+    "LevelSets",
+    "LevelTable",
+    "Residual",
+    "level_sets_network",
+    "levels_network",
+    "plain_network",
+    "residual_network",
+]
 
-LEVELS = 256
 _LARGEST_SIDE = 16
 _WIDTH = 24
 _TABLE_WIDTH = 4
@@ -36,8 +45,16 @@ class LevelTable(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """`(n, c, h, w)` in [0, 1], from uint8, to `(n, c * width, h, w)`."""
-        vectors: Tensor = self.table((x * (LEVELS - 1)).round().long())
+        vectors: Tensor = self.table(_levels(x))
         return vectors.permute(0, 1, 4, 2, 3).flatten(1, 2)
+
+
+class LevelSets(nn.Module):
+    """Each pixel with its level beside what `level_sets` tells of it; nothing is learned here."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        """`(n, c, h, w)` in [0, 1], from uint8, to `(n, 8 * c, h, w)`."""
+        return torch.cat([x, level_sets(_levels(x))], dim=1)
 
 
 class Residual(nn.Module):
@@ -98,6 +115,17 @@ def residual_network(channels: int, size: int, classes: int) -> nn.Sequential:
 def levels_network(channels: int, size: int, classes: int) -> nn.Sequential:
     """The plain network behind a learned table of grey levels: the one to try where all pictures share a map."""
     return nn.Sequential(LevelTable(), *plain_network(channels * _TABLE_WIDTH, size, classes))
+
+
+@NETWORKS.register("level-sets")
+def level_sets_network(channels: int, size: int, classes: int) -> nn.Sequential:
+    """The plain network on pixels told by their level sets: it learns under a map for each picture as under one."""
+    return nn.Sequential(LevelSets(), *plain_network(channels * (1 + TOLD), size, classes))
+
+
+def _levels(x: Tensor) -> Tensor:
+    """The grey levels, int64, of pictures in [0, 1]."""
+    return (x * (LEVELS - 1)).round().long()
 
 
 def _stem(channels: int, size: int) -> list[nn.Module]:

@@ -36,7 +36,7 @@ def cloud_train(
     obfuscated: Path,
     out: Path,
     *,
-    network: str = "cnn",
+    network: str = "level-sets",
     schedule: Schedule | None = None,
     seed: int = 0,
     on_progress: Callable[..., None] | None = None,

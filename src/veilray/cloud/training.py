@@ -70,7 +70,7 @@ def fit_network(
     targets: NDArray[np.int64],
     classes: int,
     *,
-    network: str = "cnn",
+    network: str = "level-sets",
     schedule: Schedule | None = None,
     seed: int = 0,
     on_progress: Callable[..., None] | None = None,

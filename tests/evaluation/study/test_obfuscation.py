@@ -96,10 +96,10 @@ def test_a_shared_map_is_opened_by_one_question_and_a_map_an_image_is_not(base: 
 
 
 def test_the_cloud_trains_on_what_the_setting_leaves(base: Path) -> None:
-    found = measured(base, "map-pca-key", "utility-cnn")
+    found = measured(base, "map-pca-key", "utility-level-sets")
     assert 0 <= found["auc"]["value"] <= 1
     assert found["chance"]["value"] == 0.5
-    assert measured(base, "raw", "utility-cnn")["auc"]["images"] == 40
+    assert measured(base, "raw", "utility-level-sets")["auc"]["images"] == 40
 
 
 def test_what_stands_before_any_attack(base: Path) -> None:
@@ -147,8 +147,8 @@ def test_the_attackers_own_pairs_are_not_under_the_owners_key(base: Path) -> Non
     ("cell", "message"),
     [
         ({"setting": "other", "measure": "time"}, "setting must be one of raw, map-image"),
-        ({"setting": "map-key", "measure": "other"}, "measure must be one of utility-cnn"),
-        ({"setting": "raw", "measure": "figures"}, "measure must be one of utility-cnn, .* of raw pictures"),
+        ({"setting": "map-key", "measure": "other"}, "measure must be one of utility-level-sets"),
+        ({"setting": "raw", "measure": "figures"}, "measure must be one of utility-level-sets, .* of raw pictures"),
         ({"setting": "pca", "measure": "u-net-same-key"}, "u-net-same-key must be of a setting with a key"),
     ],
 )
@@ -206,7 +206,9 @@ def test_an_attack_without_power_says_nothing() -> None:
 
 def test_utility_stands_beside_raw_and_chance() -> None:
     given = rows(
-        ("raw", "utility-cnn", "auc", 0.9), ("vae", "utility-cnn", "auc", 0.7), ("vae", "utility-cnn", "chance", 0.5)
+        ("raw", "utility-level-sets", "auc", 0.9),
+        ("vae", "utility-level-sets", "auc", 0.7),
+        ("vae", "utility-level-sets", "chance", 0.5),
     )
     text = utility_table(table(given), "chest-x-ray")
     assert "| raw | 0.900 (0.880 to 0.920) |" in text
@@ -218,7 +220,7 @@ def test_utility_stands_beside_raw_and_chance() -> None:
 
 def test_figures_are_drawn_and_every_table_is_written(tmp_path: Path) -> None:
     some = [attack(setting, "known-pairs", 0.6, 0.2) for setting in ("map-key", "vae-map-key")]
-    some += [rows((setting, "utility-cnn", "auc", 0.8)) for setting in ("raw", "map-key")]
+    some += [rows((setting, "utility-level-sets", "auc", 0.8)) for setting in ("raw", "map-key")]
     drawn = STUDIES["obfuscation"].plot(table(*some), tmp_path)
     assert [path.name for path in drawn] == [
         "obfuscation-attacks.png",

@@ -52,6 +52,20 @@ def test_a_fresh_map_for_each_picture_defeats_key_reuse(make_game, a_table, rng)
     assert result.gains["ssim"].high < 0.05
 
 
+def test_key_reuse_learns_a_map_for_each_batch(make_game, a_table, rng):
+    one, other = make_game(a_table), make_game(a_table[::-1].copy())
+    maps = np.arange(24) // 12
+    blend = np.where((maps == 0)[:, None, None, None], one.view.obfuscated, other.view.obfuscated)
+    target = replace(one, view=replace(one.view, obfuscated=blend, maps=maps))
+    told = KeyReuse(rounds=100).run(target, rng)
+    untold = KeyReuse(rounds=100).run(replace(target, view=replace(target.view, maps=None)), rng)
+    assert told.gains["psnr"].low > 3
+    assert told.released.value > untold.released.value + 0.1
+    few = KeyReuse(pictures=14, rounds=5).reconstruct(target.view, rng)
+    assert few.images.shape == (14, 1, 32, 32)
+    assert few.channels.of.tolist() == [0] * 12 + [1] * 2
+
+
 def test_one_picture_is_attacked_by_itself(make_game, a_table, rng):
     target = make_game(a_table, per_picture=True)
     result = CiphertextOnly(pictures=4).run(target, rng)

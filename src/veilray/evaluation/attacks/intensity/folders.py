@@ -69,18 +69,18 @@ def open_attacked(
     if model is not None and model.card.weights_sha256 != told["model_sha256"]:
         raise ValueError(f"MODEL must be the one of {obfuscated}, got another: its hash is in {OBFUSCATED_JSON}")
     pairs = _pairs_of(record, images)
-    order = [pairs[number] for number in rng.permutation(len(pairs))]
+    order = _by_map([pairs[number] for number in rng.permutation(len(pairs))])
     same_key = known_pairs if setting == "same-key" else 0
     given, targets = order[:same_key], order[same_key : same_key + pictures]
     if not targets:
         raise ValueError(f"known pairs must leave a target, got {known_pairs} of {len(pairs)} pictures")
     with Collection.open(obfuscated) as released:
         at = {ref.source: ref for ref in released.refs}
-        absent = [name for _, name in given + targets if name not in at]
+        absent = [pair.released for pair in given + targets if pair.released not in at]
         if absent:
             raise ValueError(f"RECORD must be the one of {obfuscated}, got one of {absent[0]}, which is not in it")
-        seen = _read(released, [at[name] for _, name in given + targets], geometry)
-    sources = [ref for ref, _ in given + targets]
+        seen = _read(released, [at[pair.released] for pair in given + targets], geometry)
+    sources = [pair.original for pair in given + targets]
     truth, labels = _read(images, sources, geometry), _labels(sources)
     rows = np.sort(rng.permutation(len(own))[:own_pictures])
     own_refs = [own.refs[row] for row in rows]
@@ -90,12 +90,12 @@ def open_attacked(
         known = KnownPairs(truth[:same_key], seen[:same_key], None if labels is None else labels[:same_key])
     elif known_pairs and model is not None:
         known = _own_pairs(kept[:known_pairs], _labels(own_refs), model)
-    one_map = told["map"] is None or told["map"]["scope"] == "key"
+    maps = np.array([pair.map for pair in targets])
     view = View(
         own=kept,
         obfuscated=seen[same_key:],
         setting=setting,
-        maps=None if one_map else np.arange(len(targets)),  # which pictures share a batch's map is not told
+        maps=maps if maps.any() else None,
         pairs=known,
         obfuscate=None if model is None or key is None else _machine(model, key),
         own_attributes=_labels(own_refs),
@@ -107,15 +107,32 @@ def open_attacked(
         patients=None if None in patients else np.array(patients),
         attributes=None if labels is None else labels[same_key:],
     )
-    return Attacked(target, tuple(Path(name).name for _, name in targets))
+    return Attacked(target, tuple(Path(pair.released).name for pair in targets))
 
 
-def _pairs_of(record: Path, images: Collection) -> list[tuple[ImageRef, str]]:
-    """Each original beside the path of its obfuscated picture."""
+@dataclass(frozen=True)
+class _Pair:
+    """An original, the path of its obfuscated picture, and the number of the map between them; 0 if there is one."""
+
+    original: ImageRef
+    released: str
+    map: int
+
+
+def _by_map(pairs: Sequence[_Pair]) -> list[_Pair]:
+    """Pictures of one map together, maps in the order in which they first come."""
+    rank = {number: place for place, number in enumerate(dict.fromkeys(pair.map for pair in pairs))}
+    return sorted(pairs, key=lambda pair: rank[pair.map])
+
+
+def _pairs_of(record: Path, images: Collection) -> list[_Pair]:
+    """What RECORD tells. Who shares a map is nowhere in OBFUSCATED; the attacker is given it all the same."""
     by_source = {(ref.source, ref.frame): ref for ref in images.refs}
     opened = Record.open(record)
     try:
         rows = list(opened.pairs())
+        positions = {file.path: file.position for file in opened.committed()}
+        shared = _shared_by(opened.job(), opened.counts()[1])
     finally:
         opened.close()
     missing = [row["source"] for row in rows if (row["source"], row["frame"]) not in by_source]
@@ -124,7 +141,20 @@ def _pairs_of(record: Path, images: Collection) -> list[tuple[ImageRef, str]]:
             f"IMAGES must hold the {len(rows)} originals of RECORD, got {len(missing)} fewer: "
             "is it the RECORD of these IMAGES?"
         )
-    return [(by_source[row["source"], row["frame"]], row["released"]) for row in rows]
+    return [
+        _Pair(by_source[row["source"], row["frame"]], row["released"], positions[row["released"]] // shared)
+        for row in rows
+    ]
+
+
+def _shared_by(job: dict[str, Any], pictures: int) -> int:
+    """How many pictures in a row share a map."""
+    if job.get("kind") != "obfuscation":
+        raise ValueError(f"RECORD must be written by `veilray obfuscate`, got one of {job.get('kind', 'a release')}")
+    maps = job["recipe"]["maps"]
+    if job["recipe"]["order"] == "no-map" or maps["scope"] == "key":
+        return pictures
+    return int(maps["batch"]) if maps["scope"] == "batch" else 1
 
 
 def _read(collection: Collection, refs: Sequence[ImageRef], geometry: Geometry) -> Images:

@@ -1,8 +1,8 @@
 """Key reuse: many pictures under one map, and nothing else, give the map away.
 
-All targets are pooled and believed to share a map, whatever the owner says. The map is learned from how often released
-levels stand side by side and where (`learning`), then every target is read in context (`context`). Against a fresh map
-for each picture the pool is a blend of maps and the attack fails: then see `ciphertext_only`.
+Targets that share a map are pooled. The map is learned from how often released levels stand side by side and where
+(`learning`), then every target is read in context (`context`). Where no two targets share one all are pooled in the
+hope that they do: the pool is a blend of maps, and the attack fails. Then see `ciphertext_only`.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 import numpy as np
+from numpy.typing import NDArray
 
 from veilray.evaluation.attacks.intensity.base import ATTACKS_ON_PICTURES, PictureAttack, Reconstruction, View
 from veilray.evaluation.attacks.intensity.channel import Channels
@@ -24,10 +25,10 @@ __all__ = ["KeyReuse"]
 @ATTACKS_ON_PICTURES.register("key-reuse")
 @dataclass(frozen=True)
 class KeyReuse(PictureAttack):
-    """Learn one map from all targets together, and read them with it.
+    """Learn a map from all targets that share it, and read them with it.
 
     Attributes:
-        pictures: targets that the map is learned from and that are read, the first ones; None: all.
+        pictures: targets that maps are learned from and that are read, the first ones; None: all.
         rounds: of expectation maximisation.
     """
 
@@ -44,12 +45,24 @@ class KeyReuse(PictureAttack):
     @property
     def protocol(self) -> str:
         pooled = "all pictures" if self.pictures is None else f"{self.pictures} pictures"
-        return f"one map learned from {pooled} by neighbours and places, pictures read in context"
+        return f"a map learned from {pooled} that share it by neighbours and places, pictures read in context"
 
     def reconstruct(self, view: View, rng: np.random.Generator) -> Reconstruction:
-        """Pool the targets, learn, read."""
-        targets = view.obfuscated[: self.pictures]
-        channel = learn_channel(Laws.of(view.own), Laws.of(targets), rng, rounds=self.rounds)
-        images = read_in_context(channel, view.own, targets, rng)
-        of = np.zeros(len(targets), dtype=np.int64)
-        return Reconstruction(images, np.arange(len(targets)), Channels((channel,), of))
+        """Pool what shares a map, learn, read."""
+        count = len(view.obfuscated[: self.pictures])
+        images = np.empty_like(view.obfuscated[:count])
+        of = np.zeros(count, dtype=np.int64)
+        channels = []
+        for number, rows in enumerate(_pools(view, count)):
+            pool = view.obfuscated[rows]
+            channels.append(learn_channel(Laws.of(view.own), Laws.of(pool), rng, rounds=self.rounds))
+            images[rows] = read_in_context(channels[-1], view.own, pool, rng)
+            of[rows] = number
+        return Reconstruction(images, np.arange(count), Channels(tuple(channels), of))
+
+
+def _pools(view: View, count: int) -> list[NDArray[np.int64]]:
+    """Rows of the first `count` targets that share a map, as the attacker knows; all, where no two do."""
+    shared = [rows[rows < count] for rows in view.groups]
+    shared = [rows for rows in shared if len(rows)]
+    return shared if any(len(rows) > 1 for rows in shared) else [np.arange(count)]

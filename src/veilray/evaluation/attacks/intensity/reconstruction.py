@@ -5,9 +5,9 @@ knows the kind of the target's content: `informed` trains on pairs of that kind,
 obfuscated under keys of the attacker's own. `same-key` is the stronger case of pairs under the targets' key. Their
 network is not known to us; this one is a U-Net (Ronneberger, Fischer and Brox 2015) of 0.3 M parameters.
 
-Under a random map the number of a level means nothing, so each pixel also comes with how common its level is in the
-picture and whether its neighbours have it too; in `same-key` with a learned vector for its level as well. What the
-network makes is added to a direct way from level to grey value, a learned table in `same-key` and else a factor.
+Under a random map the number of a level means nothing, so each pixel also comes with the set of pixels that share its
+level (`cloud.level_sets`: the attacker reads as the cloud does), and in `same-key` with a learned vector for its level.
+What the network makes is added to a direct way from level to grey value: a learned table in `same-key`, else a factor.
 """
 
 from __future__ import annotations
@@ -20,6 +20,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from veilray.cloud.level_sets import LEVELS, TOLD, level_sets
 from veilray.evaluation.attacks.intensity.base import (
     ATTACKS_ON_PICTURES,
     SETTINGS,
@@ -29,7 +30,6 @@ from veilray.evaluation.attacks.intensity.base import (
     Reconstruction,
     View,
 )
-from veilray.evaluation.attacks.intensity.channel import LEVELS
 
 __all__ = ["UNetReconstruction"]
 
@@ -103,7 +103,7 @@ class _UNet(nn.Module):
         self.vectors = nn.Embedding(LEVELS, _VECTOR) if by_level else None
         # The direct way from a level to a grey value; at first the identity, as if nothing were obfuscated.
         self.direct = nn.Parameter(torch.arange(LEVELS) / (LEVELS - 1) if by_level else torch.ones(()))
-        seen = channels * (4 + (_VECTOR if by_level else 0))
+        seen = channels * (1 + TOLD + (_VECTOR if by_level else 0))
         wide, wider, widest = _WIDTH, 2 * _WIDTH, 2 * _WIDTH
         self.fine, self.middle, self.coarse = _block(4 * seen, wide), _block(wide, wider), _block(wider, widest)
         self.up_middle, self.up_fine = _block(widest + wider, wider), _block(wider + wide, wide)
@@ -123,13 +123,9 @@ class _UNet(nn.Module):
         return plain + F.pixel_shuffle(self.out(fine), 2)[..., :height, :width]
 
     def _seen(self, levels: Tensor) -> Tensor:
-        """What a pixel comes with: its level, how common that is in the picture, whether two neighbours share it."""
-        n, channels, height, width = levels.shape
-        flat = levels.reshape(n, -1)
-        counts = torch.zeros(n, LEVELS).scatter_add_(1, flat, torch.ones(flat.shape))
-        common = counts.gather(1, flat).reshape(levels.shape) / (channels * height * width)
-        beside, below = ((levels == torch.roll(levels, 1, dims=axis)).float() - 0.5 for axis in (3, 2))
-        parts = [levels.float() / 127.5 - 1, common.sqrt() * 4, beside, below]
+        """What a pixel comes with: its level, and what is told of the set of pixels that share it."""
+        n, _, height, width = levels.shape
+        parts = [levels.float() / 127.5 - 1, level_sets(levels)]
         if self.vectors is not None:
             parts.append(self.vectors(levels).permute(0, 1, 4, 2, 3).reshape(n, -1, height, width))
         return torch.cat(parts, dim=1)

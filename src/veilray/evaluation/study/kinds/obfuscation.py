@@ -21,23 +21,24 @@ if TYPE_CHECKING:
 __all__ = ["ObfuscationStudy"]
 
 _SECONDS = {
-    "utility-cnn": 80.0,
-    "utility-resnet": 80.0,
-    "utility-levels": 80.0,
+    "utility-level-sets": 30.0,
+    "utility-cnn": 30.0,
+    "utility-resnet": 45.0,
+    "utility-levels": 45.0,
     "figures": 10.0,
-    "time": 60.0,
+    "time": 30.0,
     "rank-matching": 8.0,
     "key-reuse": 12.0,
     "ciphertext-only": 12.0,
     "grey-ramp": 10.0,
-    "known-pairs": 20.0,
-    "u-net-informed": 60.0,
-    "u-net-uninformed": 60.0,
-    "u-net-same-key": 60.0,
+    "known-pairs": 12.0,
+    "u-net-informed": 30.0,
+    "u-net-uninformed": 30.0,
+    "u-net-same-key": 30.0,
     "edge-leak": 8.0,
     "histogram-attribute": 10.0,
 }
-_ON_RAW = ("utility-cnn", "utility-resnet", "utility-levels")
+_ON_RAW = ("utility-level-sets", "utility-cnn", "utility-resnet", "utility-levels")
 
 
 class ObfuscationStudy(Study):

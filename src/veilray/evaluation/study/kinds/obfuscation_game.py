@@ -56,7 +56,7 @@ class PreparedSet:
         """The fitted model that a setting is made of, under its maps."""
         asked = SETTINGS[setting]
         model = Obfuscation.load(self._file(f"models/{asked.model}"))
-        maps = MapFamily(asked.levels, asked.smoothness, cast(Scope, asked.scope))
+        maps = MapFamily(asked.levels, asked.smoothness, cast(Scope, asked.scope), asked.batch)
         recipe = replace(model.recipe, order=cast(Order, asked.order), maps=maps)
         return Obfuscation(recipe, model.autoencoder, model.card)
 
@@ -95,12 +95,11 @@ class Game:
         sets = self.prepared.sets
         originals: Images = sets["test_images"][:targets]
         has_labels = self.prepared.classes > 0
-        shared = not SETTINGS[self.setting].keyed or SETTINGS[self.setting].scope == "key"
         view = View(
             own=sets["own_images"],
             obfuscated=self._owners(originals, "test"),
             setting=knowledge,
-            maps=None if shared else np.arange(len(originals)),
+            maps=self._maps(len(originals)),
             pairs=self._pairs(knowledge, pairs) if pairs else None,
             obfuscate=self._machine(),
             own_attributes=sets["own_labels"] if has_labels else None,
@@ -111,6 +110,13 @@ class Game:
             patients=sets["test_patients"][:targets],
             attributes=sets["test_labels"][:targets] if has_labels else None,
         )
+
+    def _maps(self, count: int) -> NDArray[np.int64] | None:
+        """Which targets share a map; None: all do."""
+        setting = SETTINGS[self.setting]
+        if not setting.keyed or setting.scope == "key":
+            return None
+        return np.arange(count) // (setting.batch if setting.scope == "batch" else 1)
 
     def _pairs(self, knowledge: Knowledge, count: int) -> KnownPairs:
         """Under the owner's key of the owner's training pictures, else under keys of the attacker's own."""

@@ -16,6 +16,7 @@ from veilray.evaluation.study.table import StudyTable
 __all__ = ["draw"]
 
 _PICTURES = ATTACKS[:8]
+_UTILITY = "utility-level-sets"
 _STYLES = {
     "none": (VERMILLION, "o"),
     "vae": (BLUE, "s"),
@@ -75,15 +76,15 @@ def _attacks(rows: StudyTable) -> Figure | None:
 
 
 def _frontier(rows: StudyTable) -> Figure | None:
-    """Utility of the plain network against the worst reconstruction."""
-    data = [name for name in data_of(rows) if len(rows.where(data=name, measure="utility-cnn"))]
+    """Utility of the network on level sets against the worst reconstruction."""
+    data = [name for name in data_of(rows) if len(rows.where(data=name, measure=_UTILITY))]
     if not data:
         return None
     figure = Figure(figsize=(4.6 * len(data), 4.8), dpi=120, layout="constrained")
     for place, name in zip(figure.subplots(1, len(data), squeeze=False)[0], data, strict=True):
         mine = rows.where(data=name)
         for setting in settings_of(mine):
-            utility = _utility(mine.where(setting=setting, measure="utility-cnn"))
+            utility = _learned(mine.where(setting=setting, measure=_UTILITY))
             worst = 1.0 if setting == RAW else _worst(mine, setting)
             if math.isnan(utility) or math.isnan(worst):
                 continue
@@ -91,11 +92,12 @@ def _frontier(rows: StudyTable) -> Figure | None:
             one_map = setting != RAW and SETTINGS[setting].scope == "key"
             place.plot(worst, utility, marker, color=colour, fillstyle="none" if one_map else "full", markersize=8)
             place.annotate(setting, (worst, utility), fontsize=6, xytext=(4, 3), textcoords="offset points")
-        chances = mine.where(measure="utility-cnn", figure="chance").column("value")
+        chances = mine.where(measure=_UTILITY, figure="chance").column("value")
         if chances:
             place.axhline(float(chances[0]), color=GREY, linestyle=":", linewidth=1)
         metric = "auc" if len(mine.where(figure="auc")) else "accuracy"
-        place.set(title=name, xlabel="worst reconstruction, 0: mean image, 1: not obfuscated", ylabel=f"{metric}, cnn")
+        place.set_xlabel("worst reconstruction, 0: mean image, 1: not obfuscated")
+        place.set(title=name, ylabel=f"{metric}, network on level sets")
         place.grid(alpha=0.25)
     figure.suptitle("What the cloud learns against what an attacker recovers (hollow: one map for the whole key)")
     return figure
@@ -148,7 +150,7 @@ def _worst(mine: StudyTable, setting: str) -> float:
     return max(found, default=math.nan)
 
 
-def _utility(group: StudyTable) -> float:
+def _learned(group: StudyTable) -> float:
     for metric in ("auc", "accuracy"):
         if len(group.where(figure=metric)):
             return group.where(figure=metric).mean("value").mean

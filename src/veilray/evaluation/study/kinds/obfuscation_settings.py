@@ -37,7 +37,7 @@ class Setting:
     Attributes:
         model: a name in `MODELS`.
         order: `map-last`, `map-first` or `no-map`.
-        levels, smoothness, scope: of the maps.
+        levels, smoothness, scope, batch: of the maps.
         title: for tables and figures.
     """
 
@@ -47,6 +47,7 @@ class Setting:
     levels: int = 64
     smoothness: float = 0.0
     scope: str = "image"
+    batch: int = 16
 
     @property
     def keyed(self) -> bool:
@@ -66,6 +67,11 @@ def _settings() -> dict[str, Setting]:
             f"map-8-{scope}": Setting(f"map onto 8 levels, {told}", "none", levels=8, scope=scope),
             f"map-smooth-{scope}": Setting(f"monotone map, {told}", "none", smoothness=1.0, scope=scope),
         }
+    shared = "a map for 16 images"
+    found |= {
+        "map-batch": Setting(f"map only, {shared}", "none", scope="batch"),
+        "vae-map-batch": Setting(f"VAE, then map; {shared}", "vae", scope="batch"),
+    }
     return found | {"vae": Setting("VAE only", "vae", "no-map"), "pca": Setting("PCA only", "pca", "no-map")}
 
 

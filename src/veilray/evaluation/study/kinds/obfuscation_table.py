@@ -28,7 +28,7 @@ __all__ = [
     "vessel_table",
 ]
 
-NETWORKS = ("cnn", "resnet", "levels")
+NETWORKS = ("level-sets", "cnn", "resnet", "levels")
 ATTACKS = (
     "rank-matching",
     "ciphertext-only",
