@@ -47,6 +47,15 @@ def method(tmp_path_factory: pytest.TempPathFactory) -> DPGlow:
     return DPGlow(flow, card, Domain.of(np.arange(10.0)))
 
 
+@pytest.fixture(scope="session")
+def shared_data() -> Path:
+    """The folder of real images, or a skip that says where it was looked for."""
+    folder = Path(os.environ.get("VEILRAY_DATA", "../shared/data"))
+    if not (folder / "kermany_cxr").is_dir():
+        pytest.skip(f"no real images: {folder}/kermany_cxr is absent; set VEILRAY_DATA to its folder")
+    return folder
+
+
 TINY: dict[str, Any] = {
     "size": 8, "levels": 2, "steps": 2, "width": 8, "epochs": 2, "training_data": "public", "statement": "digits",
 }  # fmt: skip

@@ -176,6 +176,22 @@ def test_a_release_of_an_obfuscation_is_refused(
     assert not (tmp_path / "release").exists()
 
 
+def test_the_card_says_that_nothing_is_claimed(
+    veilray: Run, owner: Callable[..., tuple[object, ...]], private: Path, tmp_path: Path
+) -> None:
+    assert veilray("obfuscate", private, *owner(), "--out", tmp_path / "out").code == 0
+    ran = veilray("card", tmp_path / "out", "--html", tmp_path / "card.html")
+    assert (ran.code, EMPIRICAL in ran.out, "psilon" in ran.out) == (0, True, False)
+    page = (tmp_path / "card.html").read_text()
+    assert EMPIRICAL in page
+    assert "200 obfuscated images" in page
+    told = json.loads(veilray("card", tmp_path / "out", "--json").out)
+    assert (told["guarantee"], told["claim"], told["images"], "files" in told) == (None, EMPIRICAL, 200, False)
+    (tmp_path / "out" / "obfuscated.json").write_text("{")
+    cut = veilray("card", tmp_path / "out")
+    assert (cut.code, "got another or a truncated one" in cut.err) == (2, True)
+
+
 def test_refused_files_are_told_of_by_the_exit_code(
     veilray: Run, owner: Callable[..., tuple[object, ...]], tmp_path: Path
 ) -> None:

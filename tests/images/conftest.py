@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import os
 import struct
 import zlib
 from collections.abc import Callable
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -39,12 +37,3 @@ def claiming_png() -> Callable[[int, int], bytes]:
         return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT", body) + chunk(b"IEND", b"")
 
     return make
-
-
-@pytest.fixture(scope="session")
-def shared_data() -> Path:
-    """The folder of real images, or a skip that says where it was looked for."""
-    folder = Path(os.environ.get("VEILRAY_DATA", "../shared/data"))
-    if not (folder / "kermany_cxr").is_dir():
-        pytest.skip(f"no real images: {folder}/kermany_cxr is absent; set VEILRAY_DATA to its folder")
-    return folder

@@ -1,40 +1,78 @@
-"""`veilray card`: the claim of a release on one screen."""
+"""`veilray card`: the claim of a release on one screen, or that obfuscated pictures carry none."""
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from veilray.cli import options
 from veilray.cli.output import OUT, counted, print_card, print_json
 
+if TYPE_CHECKING:
+    from veilray.privacy import Guarantee
+
 __all__ = ["card"]
 
 
 def card(
-    release: Annotated[Path, typer.Argument(help="RELEASE: a folder made by `veilray release`.")],
+    release: Annotated[Path, typer.Argument(help="RELEASE or OBFUSCATED: a folder that is meant to leave the house.")],
     html: Annotated[Path | None, typer.Option(help="Also write the card as a page to this new file.")] = None,
     as_json: options.AsJson = False,
 ) -> int:
-    """Show what a release claims, what it covers and what it does not."""
-    from veilray.methods import read_release
-
-    told = read_release(release)
+    """Show what a release claims, what it covers and what it does not. Obfuscated pictures claim nothing."""
+    told = _told(release)
     if html is not None:
         from veilray.report import card_page
 
-        title = counted(told["guarantee"].releases.images, f"released {told['guarantee'].record}")
         try:
             with html.open("x", encoding="utf-8") as file:
-                file.write(card_page(told["guarantee"], title=title))
+                file.write(card_page(told.guarantee, title=told.title))
         except FileExistsError:
             raise ValueError(f"--html must be a new file, got {html}, which exists: name another") from None
     if as_json:
-        print_json({"guarantee": told["guarantee"].to_dict(), "model": told["model"].model_dump(mode="json")})
+        print_json(told.fields)
         return 0
-    print_card(told["guarantee"])
-    model = told["model"]
-    OUT.print(f"Model {model.name} ({model.method}); released {told['date']} by {told['software']}", highlight=False)
+    print_card(told.guarantee)
+    OUT.print(told.origin, highlight=False)
     return 0
+
+
+@dataclass(frozen=True)
+class _Told:
+    """What a folder says of itself: its guarantee or None, a title, where it is from, and all that as JSON types."""
+
+    guarantee: Guarantee | None
+    title: str
+    origin: str
+    fields: dict[str, Any]
+
+
+def _told(folder: Path) -> _Told:
+    from veilray.cloud.received import OBFUSCATED_JSON
+    from veilray.methods import read_release
+
+    if (folder / OBFUSCATED_JSON).is_file():
+        return _obfuscated(folder)
+    told = read_release(folder)
+    guarantee, model = told["guarantee"], told["model"]
+    return _Told(
+        guarantee,
+        counted(guarantee.releases.images, f"released {guarantee.record}"),
+        f"Model {model.name} ({model.method}); released {told['date']} by {told['software']}",
+        {"guarantee": guarantee.to_dict(), "model": model.model_dump(mode="json")},
+    )
+
+
+def _obfuscated(folder: Path) -> _Told:
+    from veilray.cloud import read_handed
+
+    told = read_handed(folder)
+    return _Told(
+        None,
+        counted(told.images, "obfuscated image"),
+        f"Obfuscated under key {told.key} on {told.date} by {told.software}: {told.claim}.",
+        told.model_dump(mode="json", exclude={"files"}),
+    )

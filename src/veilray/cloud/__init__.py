@@ -9,7 +9,7 @@ from __future__ import annotations
 from veilray.cloud.classifier import Classifier, load_classifier
 from veilray.cloud.networks import NETWORKS
 from veilray.cloud.programs import Predicted, cloud_predict, cloud_train
-from veilray.cloud.received import Handed, Received, open_obfuscated
+from veilray.cloud.received import Handed, Received, open_obfuscated, read_handed
 from veilray.cloud.training import Schedule, TrainingFigures, fit_network
 
 __all__ = [
@@ -25,4 +25,5 @@ __all__ = [
     "fit_network",
     "load_classifier",
     "open_obfuscated",
+    "read_handed",
 ]

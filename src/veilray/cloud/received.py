@@ -15,7 +15,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 
 from veilray.images import FORMATS, Geometry, Limits, Unreadable
 
-__all__ = ["OBFUSCATED_JSON", "Handed", "Received", "open_obfuscated"]
+__all__ = ["OBFUSCATED_JSON", "Handed", "Received", "open_obfuscated", "read_handed"]
 
 OBFUSCATED_JSON = "obfuscated.json"
 _LARGEST_JSON = 2**30
@@ -101,7 +101,7 @@ def open_obfuscated(folder: Path) -> Received:
     Raises:
         ValueError: where it is no such folder, or a file is missing, truncated, altered, foreign, or of another size.
     """
-    told = _read_told(folder)
+    told = read_handed(folder)
     _check_listed(folder, told)
     paths = tuple(sorted(path for path in told.files if path.startswith("images/")))
     if len(paths) != told.images:
@@ -113,7 +113,8 @@ def open_obfuscated(folder: Path) -> Received:
     return Received(told, paths, images, _read_labels(folder, told, paths))
 
 
-def _read_told(folder: Path) -> Handed:
+def read_handed(folder: Path) -> Handed:
+    """What OBFUSCATED tells of itself. Raises ValueError where it is no such folder, or the file was altered."""
     path = folder / OBFUSCATED_JSON
     if not path.is_file():
         raise ValueError(f"OBFUSCATED must be a folder with {OBFUSCATED_JSON} in it, got {folder}")

@@ -67,6 +67,18 @@ class Study(ABC):
     def plot(self, rows: StudyTable, folder: Path) -> list[Path]:
         """Draw the finished cells into `folder`, from the table alone. Returns the files written."""
 
+    def table(self, rows: StudyTable, name: str) -> str:
+        """One table of the docs as Markdown, from the finished cells alone.
+
+        Args:
+            rows: of the whole study.
+            name: what stands after the study's name in `<!-- study STUDY NAME -->` on a page.
+
+        Raises:
+            ValueError: for an unknown name, or one that has no rows.
+        """
+        raise ValueError(f"a table must be one that the study draws, got {name!r}: {type(self).__name__} draws none")
+
     @property
     def columns(self) -> tuple[str, ...]:
         """The header of the CSV. Raises ValueError where a name stands twice."""

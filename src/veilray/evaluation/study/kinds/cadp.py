@@ -99,5 +99,12 @@ class CadpStudy(Study):
 
         return draw(rows, folder)
 
+    def table(self, rows: StudyTable, name: str) -> str:
+        """A setting: what was learned in it; `attacks` and `membership` over all settings."""
+        from veilray.evaluation.study.kinds.cadp_table import attack_table, membership_table, utility_table
+
+        over_all = {"attacks": attack_table, "membership": membership_table}
+        return over_all[name](rows) if name in over_all else utility_table(rows, name)
+
 
 STUDIES.register("cadp")(CadpStudy())

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 
 from veilray.evaluation.controls import NOTHING_ADDED
 from veilray.evaluation.study.kinds.cadp import NO_CLAIM
+from veilray.evaluation.study.markdown import markdown
 from veilray.evaluation.study.table import Interval, StudyTable
 
 __all__ = ["CODE", "PICTURES", "attack_table", "membership_table", "settings_of", "utility_table"]
@@ -46,20 +47,19 @@ def utility_table(rows: StudyTable, setting: str) -> str:
         raise ValueError(f"setting must be one of {', '.join(settings_of(rows))}, got {setting!r}")
     epsilons = sorted({text for text in mine.column("epsilon") if text != NO_CLAIM}, key=float)
     lines: list[Sequence[str]] = [
-        ("release", "label", "learner", "no epsilon", *(f"epsilon {text}" for text in epsilons)),
-        ("---",) * (4 + len(epsilons)),
+        ("release", "label", "learner", "no epsilon", *(f"epsilon {text}" for text in epsilons))
     ]
     for (release, policy, learner), group in mine.group(("release", "policy", "learner")).items():
         if release == "membership":
             continue
         cells = [_cell(group.where(epsilon=text), mine) for text in (NO_CLAIM, *epsilons)]
         lines.append((f"`{release}`", "" if policy == NO_CLAIM else policy, learner, *cells))
-    return "\n".join("| " + " | ".join(line) + " |" for line in lines)
+    return markdown(lines)
 
 
 def attack_table(rows: StudyTable) -> str:
     """Linkage and verification of the directional release under a public label, beside their lines."""
-    lines = ["| setting | epsilon | rank-1 | at most | verification AUC | at most | verdict |", "| --- " * 7 + "|"]
+    lines: list[Sequence[str]] = [("setting", "epsilon", "rank-1", "at most", "verification AUC", "at most", "verdict")]
     mine = rows.where(release="directional", policy="public", learner=PICTURES)
     for setting in settings_of(mine):
         for (epsilon,), group in mine.where(setting=setting).group(("epsilon",)).items():
@@ -69,23 +69,21 @@ def attack_table(rows: StudyTable) -> str:
                     for name in ("rank_one", "rank_one_line", "verification", "verification_line")
                 ]
                 verdict = ", ".join(dict.fromkeys("; ".join(group.column("attacks_verdict")).split("; ")))
-                lines.append("| " + " | ".join((setting, epsilon, *figures, verdict)) + " |")
-    return "\n".join(lines)
+                lines.append((setting, epsilon, *figures, verdict))
+    return markdown(lines)
 
 
 def membership_table(rows: StudyTable) -> str:
     """Membership inference on each flow: AUC and true positives, beside a flow that knows its images by heart."""
-    lines = ["| setting | score | figure | flow | by heart |", "| --- " * 5 + "|"]
+    lines: list[Sequence[str]] = [("setting", "score", "figure", "flow", "by heart")]
     mine = rows.where(release="membership")
     for setting in settings_of(mine):
         for (learner, metric), group in mine.where(setting=setting).group(("learner", "metric")).items():
             low, high = group.mean("low").mean, group.mean("high").mean
             figure = f"{group.mean('value').mean:.3f} ({low:.3f} to {high:.3f})"
             told = metric.removeprefix("membership ")
-            lines.append(
-                "| " + " | ".join((setting, learner, told, figure, f"{group.mean('control').mean:.3f}")) + " |"
-            )
-    return "\n".join(lines)
+            lines.append((setting, learner, told, figure, f"{group.mean('control').mean:.3f}"))
+    return markdown(lines)
 
 
 def verdict(group: StudyTable, mine: StudyTable) -> str:

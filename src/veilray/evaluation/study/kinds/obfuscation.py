@@ -81,5 +81,14 @@ class ObfuscationStudy(Study):
 
         return draw(rows, folder)
 
+    def table(self, rows: StudyTable, name: str) -> str:
+        """`utility DATA`, `attacks DATA` or `verdicts DATA` of a data set; others over all of them."""
+        from veilray.evaluation.study.kinds.obfuscation_table import TABLES, TABLES_OF_ONE
+
+        table, _, data = name.partition(" ")
+        if table not in (TABLES_OF_ONE if data else TABLES):
+            raise ValueError(f"table must be one of {', '.join([*TABLES_OF_ONE, *TABLES])}, got {table!r}")
+        return TABLES_OF_ONE[table](rows, data) if data else TABLES[table](rows)
+
 
 STUDIES.register("obfuscation")(ObfuscationStudy())

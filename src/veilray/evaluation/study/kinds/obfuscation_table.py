@@ -6,12 +6,14 @@ import math
 from collections.abc import Callable, Sequence
 
 from veilray.evaluation.study.kinds.obfuscation_settings import RAW, SETTINGS, WITHOUT_PICTURES
+from veilray.evaluation.study.markdown import markdown
 from veilray.evaluation.study.table import StudyTable
 
 __all__ = [
     "ATTACKS",
     "NETWORKS",
     "TABLES",
+    "TABLES_OF_ONE",
     "attack_table",
     "curve_table",
     "data_of",
@@ -74,7 +76,7 @@ def utility_table(rows: StudyTable, data: str) -> str:
     chances = [float(row["value"]) for row in mine if row["measure"] in _UTILITY and row["figure"] == "chance"]
     if chances:
         lines.append(("chance", *[f"{max(chances):.3f}"] * len(NETWORKS)))
-    return _markdown(lines)
+    return markdown(lines)
 
 
 def attack_table(rows: StudyTable, data: str) -> str:
@@ -89,7 +91,7 @@ def attack_table(rows: StudyTable, data: str) -> str:
         if any(cells):
             lines.append((_title(setting), *cells))
     nulls = [_null(mine.where(measure=attack)) for attack in ATTACKS]
-    return _markdown([*lines, ("knows nothing", *nulls)])
+    return markdown([*lines, ("knows nothing", *nulls)])
 
 
 def verdict_table(rows: StudyTable, data: str) -> str:
@@ -100,7 +102,7 @@ def verdict_table(rows: StudyTable, data: str) -> str:
         cells = [verdict(mine.where(setting=setting, measure=attack)) for attack in ATTACKS]
         if any(cells):
             lines.append((_title(setting), *cells))
-    return _markdown(lines)
+    return markdown(lines)
 
 
 def resists_table(rows: StudyTable) -> str:
@@ -110,7 +112,7 @@ def resists_table(rows: StudyTable) -> str:
         cells = [_over_data(rows.where(setting=setting, measure=attack)) for attack in ATTACKS]
         if any(cells):
             lines.append((_title(setting), *cells))
-    return _markdown(lines)
+    return markdown(lines)
 
 
 def _over_data(group: StudyTable) -> str:
@@ -157,7 +159,7 @@ def curve_table(rows: StudyTable) -> str:
                 none = rows.where(data=data, setting=setting, measure="key-reuse")
                 told = [_number(none, "score"), *(_number(mine, name) for name in names), _number(mine, "negative")]
                 lines.append((data, _title(setting), *told))
-    return _markdown(lines)
+    return markdown(lines)
 
 
 def entropy_table(rows: StudyTable) -> str:
@@ -172,7 +174,7 @@ def entropy_table(rows: StudyTable) -> str:
                 one = mine.where(measure=next(name for name in attacks if len(mine.where(measure=name))))
                 ends = _number(one, "bits_before", 2), _number(one, "bits_lost_by_the_map", 2)
                 lines.append((data, _title(setting), ends[0], *after, ends[1]))
-    return _markdown(lines)
+    return markdown(lines)
 
 
 def figures_table(rows: StudyTable) -> str:
@@ -194,7 +196,7 @@ def figures_table(rows: StudyTable) -> str:
             mine = rows.where(data=data, setting=setting, measure="figures")
             if len(mine):
                 lines.append((data, _title(setting), *(_number(mine, name, 2) for name in names)))
-    return _markdown(lines)
+    return markdown(lines)
 
 
 def vessel_table(rows: StudyTable) -> str:
@@ -208,7 +210,7 @@ def vessel_table(rows: StudyTable) -> str:
         nulls = one.where(figure="vessel_dice_null").column("value")
         seen = _number(one.where(measure="figures"), "vessel_dice_obfuscated", 2)
         lines.append((_title(setting), seen, *cells, f"{float(nulls[0]):.2f}" if nulls else ""))
-    return _markdown(lines)
+    return markdown(lines)
 
 
 def time_table(rows: StudyTable) -> str:
@@ -224,7 +226,7 @@ def time_table(rows: StudyTable) -> str:
                 )
                 rate = f"{mine.where(figure='images_a_second').mean('value').mean:,.0f}"
                 lines.append((data, _title(setting), width, _number(mine, "epoch_seconds_raw", 2), rate))
-    return _markdown(lines)
+    return markdown(lines)
 
 
 def protocol_table(rows: StudyTable) -> str:
@@ -233,7 +235,7 @@ def protocol_table(rows: StudyTable) -> str:
     for attack in ATTACKS:
         notes = dict.fromkeys(rows.where(measure=attack, figure="score").column("note"))
         lines += [(f"`{attack}`", next(iter(notes)))] if notes else []
-    return _markdown(lines)
+    return markdown(lines)
 
 
 TABLES: dict[str, Callable[[StudyTable], str]] = {
@@ -245,7 +247,14 @@ TABLES: dict[str, Callable[[StudyTable], str]] = {
     "time": time_table,
     "vessels": vessel_table,
 }
-"""Over all data sets, by the name of their block."""
+"""Over all data sets, by name."""
+
+TABLES_OF_ONE: dict[str, Callable[[StudyTable, str], str]] = {
+    "utility": utility_table,
+    "attacks": attack_table,
+    "verdicts": verdict_table,
+}
+"""Of one data set, by name."""
 
 
 def _of(rows: StudyTable, data: str) -> StudyTable:
@@ -291,8 +300,3 @@ def _beats(seed: StudyTable) -> bool:
 def _number(group: StudyTable, figure: str, digits: int = 3) -> str:
     mine = group.where(figure=figure)
     return f"{mine.mean('value').mean:.{digits}f}" if len(mine) else ""
-
-
-def _markdown(lines: Sequence[Sequence[str]]) -> str:
-    head, *rest = lines
-    return "\n".join("| " + " | ".join(line) + " |" for line in (head, ("---",) * len(head), *rest))

@@ -92,5 +92,12 @@ class TablesStudy(Study):
 
         return draw(rows, folder)
 
+    def table(self, rows: StudyTable, name: str) -> str:
+        """TABLE-SETTING: what was learned; `target`, `fidelity`, `risks` and `linkage` over all of them."""
+        from veilray.evaluation.study.kinds.tables_text import OVER_ALL, utility_table
+
+        table, _, setting = name.rpartition("-")
+        return OVER_ALL[name](rows) if name in OVER_ALL else utility_table(rows, table, setting)
+
 
 STUDIES.register("tables")(TablesStudy())

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 
 from veilray.evaluation.study.kinds.tables import CONTROLS, NO_CLAIM, TABLES
+from veilray.evaluation.study.markdown import markdown
 from veilray.evaluation.study.table import Interval, StudyTable
 
 __all__ = [
     "ADDED",
     "NOTHING_ADDED",
+    "OVER_ALL",
     "UNKNOWN",
     "fidelity_table",
     "linkage_table",
@@ -68,7 +70,7 @@ def target_table(rows: StudyTable) -> str:
                             "" if release in CONTROLS else verdict(group, mine),
                         )
                     )
-    return _markdown(lines)
+    return markdown(lines)
 
 
 def utility_table(rows: StudyTable, table: str, setting: str) -> str:
@@ -94,7 +96,7 @@ def utility_table(rows: StudyTable, table: str, setting: str) -> str:
             if any(map(len, groups)):
                 name = "" if policy == NO_CLAIM else policy
                 lines.append((f"`{release}`", name, learner, *(_cell(group, beside) for group in groups)))
-    return _markdown(lines)
+    return markdown(lines)
 
 
 def fidelity_table(rows: StudyTable) -> str:
@@ -107,7 +109,7 @@ def fidelity_table(rows: StudyTable) -> str:
         for table, setting, release, policy, mine in _compared(rows, figure):
             cells = [_mean(mine.where(epsilon=epsilon), figure) for epsilon in epsilons]
             lines.append((table, setting, f"`{release}`", "" if policy == NO_CLAIM else policy, name, *cells))
-    return _markdown(lines)
+    return markdown(lines)
 
 
 def risk_table(rows: StudyTable) -> str:
@@ -120,7 +122,7 @@ def risk_table(rows: StudyTable) -> str:
         attacked = mine.where(epsilon=_TARGET)
         cells = [f"{attacked.mean(name).mean:.3f} (to {attacked.mean(f'{name}_high').mean:.3f})" for name in risks]
         lines.append((table, setting, f"`{release}`", *cells))
-    return _markdown(lines)
+    return markdown(lines)
 
 
 def linkage_table(rows: StudyTable) -> str:
@@ -131,7 +133,16 @@ def linkage_table(rows: StudyTable) -> str:
         for figure, name in (("rank_one", "named"), ("rank_one_line", "at most")):
             cells = [_mean(mine.where(epsilon=epsilon), figure) for epsilon in epsilons]
             lines.append((table, setting, name, *cells))
-    return _markdown(lines)
+    return markdown(lines)
+
+
+OVER_ALL: dict[str, Callable[[StudyTable], str]] = {
+    "target": target_table,
+    "fidelity": fidelity_table,
+    "risks": risk_table,
+    "linkage": linkage_table,
+}
+"""Tables over all data sets, by name."""
 
 
 def verdict(group: StudyTable, mine: StudyTable) -> str:
@@ -214,8 +225,3 @@ def _mean(group: StudyTable, figure: str) -> str:
 def _text(found: Interval) -> str:
     text = f"{found.mean:.3f}"
     return text if math.isnan(found.half_width) else f"{text} ± {found.half_width:.3f}"
-
-
-def _markdown(lines: Sequence[Sequence[str]]) -> str:
-    ruled = [lines[0], ("---",) * len(lines[0]), *lines[1:]]
-    return "\n".join("| " + " | ".join(line) + " |" for line in ruled)

@@ -90,5 +90,13 @@ class Utility(Study):
 
         return draw(rows, folder)
 
+    def table(self, rows: StudyTable, name: str) -> str:
+        """DATASET SPACE: what was learned in a space; DATASET keeps: what each k would have given."""
+        from veilray.evaluation.study.kinds.utility_keeps import keeps_table
+        from veilray.evaluation.study.kinds.utility_table import table
+
+        dataset, _, space = name.partition(" ")
+        return keeps_table(rows, dataset) if space == "keeps" else table(rows, dataset, space)
+
 
 STUDIES.register("utility")(Utility())

@@ -22,6 +22,7 @@ from veilray.evaluation.study.kinds.utility_scale import (
     datasets,
     forced,
 )
+from veilray.evaluation.study.markdown import markdown
 from veilray.evaluation.study.table import Interval, StudyTable
 
 __all__ = ["draw_keeps", "keeps", "keeps_table"]
@@ -56,11 +57,11 @@ def keeps_table(rows: StudyTable, dataset: str) -> str:
     if not found:
         raise ValueError(f"dataset must have rows with a forced k in the table, got none of {dataset}")
     picked = _picked(rows, dataset)
-    lines = [["k", *(_CLEAR.get(name, f"epsilon {name}") for name in found)], ["---"] * (1 + len(found))]
+    lines = [["k", *(_CLEAR.get(name, f"epsilon {name}") for name in found)]]
     for keep in sorted({keep for points in found.values() for keep in points}):
         texts = [_cell(points.get(keep), picked.get(name) == keep) for name, points in found.items()]
         lines.append([str(keep), *texts])
-    return "\n".join("| " + " | ".join(line) + " |" for line in lines)
+    return markdown(lines)
 
 
 def draw_keeps(rows: StudyTable, baselines: Mapping[str, float], note: str) -> Figure | None:

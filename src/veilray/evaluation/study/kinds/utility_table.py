@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 
 from veilray.evaluation.study.kinds.utility_scale import MAIN_LEARNERS, NO_CLAIM, Scale, chosen, scale_of
+from veilray.evaluation.study.markdown import markdown
 from veilray.evaluation.study.table import Interval, StudyTable
 
 __all__ = ["table"]
@@ -26,13 +27,12 @@ def table(rows: StudyTable, dataset: str, space: str) -> str:
     mine = rows.where(dataset=dataset, space=space)
     epsilons = sorted({text for text in mine.column("epsilon") if text != NO_CLAIM}, key=float)
     head = ["kept code", "mechanism", "learner", "no claim", *(f"epsilon {text}" for text in epsilons)]
-    lines = [head, ["---"] * len(head)]
+    lines = [head]
     for (code, mechanism, learner), group in mine.group(("code", "mechanism", "learner")).items():
         cells = {epsilon: _cell(each, mechanism, scale) for (epsilon,), each in group.group(("epsilon",)).items()}
         shown = f"`{code}`" if any(group.column("kept")) else ""
         lines.append([shown, mechanism, learner, *(cells.get(text, "") for text in (NO_CLAIM, *epsilons))])
-    body = "\n".join("| " + " | ".join(line) + " |" for line in lines)
-    return f"{_opening(mine, scale, space)}\n\n{body}"
+    return f"{_opening(mine, scale, space)}\n\n{markdown(lines)}"
 
 
 def _cell(group: StudyTable, mechanism: str, scale: Scale) -> str:
