@@ -21,6 +21,7 @@ from veilray.evaluation.attacks.intensity import ObfuscatedSet
 from veilray.evaluation.attacks.intensity.folders import open_attacked
 from veilray.images import Collection
 from veilray.methods.obfuscation import Key, Obfuscation, obfuscate_folder
+from veilray.methods.record import Record
 from veilray.privacy.guarantee import EMPIRICAL
 
 app = Typer()
@@ -121,6 +122,8 @@ def test_every_output_says_what_it_is(owner: Owner) -> None:
 
 
 def test_wrong_use_is_told_before_anything_is_written(owner: Owner, tmp_path: Path) -> None:
+    of_a_release = tmp_path / "of a release"
+    Record.create(of_a_release).write_job({"out": "elsewhere"})
     for name, further, told in (
         ("guessing", [], "attack on obfuscated pictures must be one of "),
         ("key-reuse", ["--setting=lucky"], "--setting must be one of informed, uninformed, same-key, got 'lucky'"),
@@ -128,6 +131,11 @@ def test_wrong_use_is_told_before_anything_is_written(owner: Owner, tmp_path: Pa
         ("known-pairs", ["--setting=same-key", "--known-pairs=30"], "known pairs must leave a target"),
         ("key-reuse", [f"--images={owner.folder / 'own.npz'}"], "IMAGES must hold the 30 originals of RECORD"),
         ("key-reuse", [f"--record={tmp_path}"], "RECORD must be a folder"),
+        (
+            "key-reuse",
+            [f"--record={of_a_release}"],
+            "RECORD must be written by `veilray obfuscate`, got one of a release",
+        ),
     ):
         ran = owner.attack(name, "wrong", *further)
         assert told in str(ran.exception)
