@@ -42,6 +42,7 @@ wheel: $(INSTALLED)  ## Build the wheel, install it in a fresh environment, run 
 bench: $(INSTALLED)  ## This machine's figures, as ratios (peers: pip install -e '.[peers]')
 	$(BIN)/python benchmarks/samplers.py
 	$(BIN)/python benchmarks/flows.py
+	$(BIN)/python benchmarks/obfuscation.py
 
 soak: $(INSTALLED)  ## Full counts, hours
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist worksteal -m soak

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import combinations
@@ -129,7 +130,13 @@ def test_wrong_use_is_told_before_anything_is_written(owner: Owner, tmp_path: Pa
         ("key-reuse", ["--setting=lucky"], "--setting must be one of informed, uninformed, same-key, got 'lucky'"),
         ("key-reuse", [f"--key={owner.folder / 'key.json'}"], "--key must go with --model"),
         ("known-pairs", ["--setting=same-key", "--known-pairs=30"], "known pairs must leave a target"),
-        ("key-reuse", [f"--images={owner.folder / 'own.npz'}"], "IMAGES must hold the 30 originals of RECORD"),
+        (
+            "key-reuse",
+            [f"--images={owner.folder / 'own.npz'}", f"--own={owner.folder / 'images.npz'}"],
+            "IMAGES must hold the 30 originals of RECORD",
+        ),
+        ("key-reuse", [f"--own={owner.folder / 'images.npz'}"], "--own must hold other pictures than --images"),
+        ("key-reuse", ["--seed=-1"], "--seed must be 0 to "),
         ("key-reuse", [f"--record={tmp_path}"], "RECORD must be a folder"),
         (
             "key-reuse",
@@ -141,3 +148,52 @@ def test_wrong_use_is_told_before_anything_is_written(owner: Owner, tmp_path: Pa
         assert told in str(ran.exception)
         assert not (owner.folder / "wrong").exists()
     assert "must be a new folder" in str(owner.attack("key-reuse", "obfuscated").exception)
+
+
+def test_attacked_is_never_put_into_what_goes_to_the_cloud(owner: Owner) -> None:
+    before = sorted((owner.folder / "obfuscated").iterdir())
+    ran = owner.attack("edge-leak", "obfuscated/attacked")
+    assert "ATTACKED must lie outside OBFUSCATED" in str(ran.exception)
+    assert sorted((owner.folder / "obfuscated").iterdir()) == before
+
+
+def test_chosen_plaintext_needs_the_key_of_the_targets(owner: Owner, tmp_path: Path) -> None:
+    """Another key's maps say nothing of these pictures: the attack would look harmless."""
+    Key.fresh().write(tmp_path / "key")
+    ran = owner.attack("grey-ramp", "foreign", f"--model={owner.folder / 'model'}", f"--key={tmp_path / 'key'}")
+    assert "KEY must be the one of" in str(ran.exception)
+
+
+@pytest.mark.parametrize(
+    ("file", "content"),
+    [
+        ("record.sqlite", b"garbage" * 1000),
+        ("job.json", b"{"),
+        ("job.json", b"[1]"),
+        ("job.json", b'{"kind": "obfuscation"}'),
+    ],
+)
+def test_a_damaged_record_is_named(owner: Owner, tmp_path: Path, file: str, content: bytes) -> None:
+    record = Path(shutil.copytree(owner.folder / "record", tmp_path / "record"))
+    (record / file).write_bytes(content)
+    ran = owner.attack("edge-leak", "damaged", f"--record={record}")
+    assert "RECORD must be whole" in str(ran.exception)
+    assert not (owner.folder / "damaged").exists()
+
+
+def test_a_damaged_list_of_pictures_is_named(owner: Owner, tmp_path: Path) -> None:
+    release = Path(shutil.copytree(owner.folder / "obfuscated", tmp_path / "obfuscated"))
+    (release / "obfuscated.json").write_text("{}")
+    assert "must be that of `veilray obfuscate`" in str(
+        owner.attack("edge-leak", "x", f"--release={release}").exception
+    )
+
+
+def test_what_fails_leaves_nothing(owner: Owner, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(*_: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("veilray.cli.attack._write", full)
+    before = set(owner.folder.iterdir())
+    assert "No space" in str(owner.attack("edge-leak", "lost").exception)
+    assert set(owner.folder.iterdir()) == before

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import csv
+import hashlib
+import io
 import json
+import os
 import shutil
 from pathlib import Path
 
@@ -75,8 +79,6 @@ def test_paths_that_lead_out_are_refused(copied: Path, path: str) -> None:
 
 
 def test_a_picture_of_another_size_is_refused(copied: Path) -> None:
-    import hashlib
-
     first = min((copied / "images").iterdir())
     first.unlink()
     content = write_image(first, np.zeros((30, 28), np.uint8))
@@ -93,3 +95,75 @@ def test_a_claim_is_refused(copied: Path) -> None:
     relisted(copied, claim="epsilon 1")
     with pytest.raises(ValueError, match="claim: "):
         open_obfuscated(copied)
+
+
+@pytest.mark.parametrize("kind", ["pipe", "link", "link to a folder"])
+def test_what_is_no_plain_file_is_refused(copied: Path, tmp_path: Path, kind: str) -> None:
+    first = min((copied / "images").iterdir())
+    if kind == "link to a folder":
+        (copied / "more").symlink_to(tmp_path)
+    else:
+        away = first.rename(tmp_path / "away.png")
+        os.mkfifo(first) if kind == "pipe" else first.symlink_to(away)
+    with pytest.raises(ValueError, match="must hold plain files"):
+        open_obfuscated(copied)
+
+
+def test_the_readme_is_checked_too(copied: Path) -> None:
+    (copied / "README").write_text("epsilon 1")
+    with pytest.raises(ValueError, match="README must have the listed SHA-256"):
+        open_obfuscated(copied)
+
+
+def test_pictures_that_no_memory_holds_are_refused(copied: Path) -> None:
+    files = json.loads((copied / "obfuscated.json").read_text())["files"]
+    content = (copied / "README").read_bytes()
+    more = {f"images/{number}.png": hashlib.sha256(content).hexdigest() for number in range(4000)}
+    for path in more:
+        (copied / path).write_bytes(content)
+    relisted(copied, files=files | more, images=4120, geometry={"size": 4096, "channels": 3, "bits": 8})
+    with pytest.raises(ValueError, match=r"must (fit into memory|be a picture|be 4096)"):
+        open_obfuscated(copied)
+
+
+@pytest.mark.parametrize("label", ["=1+1", "@x", "-cmd|' /C calc'!A0", "two\nlines", "\x1b[2J", "", "x" * 201])
+def test_labels_that_are_not_plain_are_refused(copied: Path, label: str) -> None:
+    relabelled(copied, [label])
+    with pytest.raises(ValueError, match="a label must"):
+        open_obfuscated(copied)
+
+
+@pytest.mark.parametrize("label", ["+ve", "-1", "a, b", "\u00c4rzte", "\u03b2 > 2"])
+def test_labels_of_any_language_come_through(copied: Path, label: str) -> None:
+    relabelled(copied, [label])
+    assert set(open_obfuscated(copied).labels or ()) == {label}
+
+
+@pytest.mark.parametrize(
+    ("table", "message"),
+    [
+        ("x" * 200_000, "must be a table of short text"),
+        ("\udcff", "must be a table of short text"),
+        ("", "must have the columns path and label"),
+        ("twice", "must give every picture one label, got 121 for 120"),
+    ],
+)
+def test_a_table_of_labels_that_is_none_is_refused(copied: Path, table: str, message: str) -> None:
+    rows = (copied / "labels.csv").read_text().splitlines()
+    text = "\n".join([*rows, rows[1]]) if table == "twice" else table
+    relabelled(copied, text)
+    with pytest.raises(ValueError, match=message):
+        open_obfuscated(copied)
+
+
+def relabelled(folder: Path, given: list[str] | str) -> None:
+    """Another labels.csv, listed as it is: the labels in turn, or a text."""
+    files = json.loads((folder / "obfuscated.json").read_text())["files"]
+    if isinstance(given, list):
+        text = io.StringIO()
+        rows = [(path, given[row % len(given)]) for row, path in enumerate(p for p in files if p.startswith("images/"))]
+        csv.writer(text).writerows([("path", "label"), *rows])
+        given = text.getvalue()
+    content = given.encode(errors="surrogateescape")
+    (folder / "labels.csv").write_bytes(content)
+    relisted(folder, files=files | {"labels.csv": hashlib.sha256(content).hexdigest()})

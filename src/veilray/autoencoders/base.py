@@ -210,11 +210,12 @@ class Autoencoder(ABC):
             ValueError: for the state of another autoencoder, or tensors that are missing, foreign, of another shape or
                 not finite.
         """
-        if description.get("autoencoder") != cls.name:
-            raise ValueError(f"the autoencoder must be {cls.name!r}, got {description.get('autoencoder')!r}")
+        found = description.get("autoencoder") if isinstance(description, Mapping) else None
+        if found != cls.name:
+            raise ValueError(f"the autoencoder must be {cls.name!r}, got {found!r}")
         try:
             return cls._restore(dict(description["config"]), dict(description["figures"]), tensors)
-        except (TypeError, KeyError):
+        except (TypeError, KeyError, RuntimeError):  # torch raises the last for shapes beyond 64 bits
             raise ValueError(f"the config must be that of a {cls.name}, got {description.get('config')!r}") from None
 
     def _measure(self, validation: Images) -> dict[str, float]:

@@ -47,36 +47,42 @@ def attack(
 
     from veilray.evaluation.attacks.intensity import ATTACKS_ON_PICTURES, SETTINGS
     from veilray.evaluation.attacks.intensity.folders import open_attacked
+    from veilray.flows.durable import whole_folder
     from veilray.methods.obfuscation import Obfuscation, read_key
+    from veilray.methods.obfuscation.house import check_in_house
 
     played = ATTACKS_ON_PICTURES[name]()
     if setting not in SETTINGS:
         raise ValueError(f"--setting must be one of {', '.join(SETTINGS)}, got {setting!r}")
     if known_pairs < 0 or pictures < 2:
         raise ValueError(f"--known-pairs must be at least 0 and --pictures 2, got {known_pairs} and {pictures}")
-    if out.exists():
-        raise ValueError(f"ATTACKED must be a new folder, got {out}, which exists: name another --out")
+    if not 0 <= seed < 2**32:
+        raise ValueError(f"--seed must be 0 to {2**32 - 1}, got {seed}")
+    if own.resolve() == images.resolve():
+        raise ValueError(f"--own must hold other pictures than --images, got {own} for both")
+    check_in_house("ATTACKED", out)
     if key is not None and model is None:
         raise ValueError("--key must go with --model, got it alone")
     torch.manual_seed(seed)
     rng = np.random.default_rng(seed)
-    with open_images(images, layout, root) as originals, open_images(own, own_layout, None) as others:
-        attacked = open_attacked(
-            release,
-            record,
-            originals,
-            others,
-            rng,
-            setting=setting,  # type: ignore[arg-type]  # checked above
-            known_pairs=known_pairs,
-            pictures=pictures,
-            model=None if model is None else Obfuscation.load(model),
-            key=None if key is None else read_key(key),
-        )
-    with progress_bar(f"attacking by {name}"):
-        result = played.run(attacked.target, rng)
-    told = _told(result, attacked)
-    _write(out, result, attacked, told)
+    with whole_folder(out, "ATTACKED", mode=0o700) as folder:
+        with open_images(images, layout, root) as originals, open_images(own, own_layout, None) as others:
+            attacked = open_attacked(
+                release,
+                record,
+                originals,
+                others,
+                rng,
+                setting=setting,  # type: ignore[arg-type]  # checked above
+                known_pairs=known_pairs,
+                pictures=pictures,
+                model=None if model is None else Obfuscation.load(model),
+                key=None if key is None else read_key(key),
+            )
+        with progress_bar(f"attacking by {name}"):
+            result = played.run(attacked.target, rng)
+        told = _told(result, attacked)
+        _write(folder, result, attacked, told)
     if as_json:
         print_json(told)
     else:
@@ -100,7 +106,6 @@ def _write(out: Path, result: PictureResult, attacked: Attacked, told: dict[str,
     from veilray.images import write_image
     from veilray.report.sheet import Row, draw_sheet
 
-    out.mkdir(mode=0o700, parents=True)
     (out / "figures.json").write_text(json.dumps(told, indent=2) + "\n")
     if result.reconstructions is None or result.rows is None:
         return

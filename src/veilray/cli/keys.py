@@ -61,6 +61,8 @@ def show_public(
                 file.write(json.dumps(known.public(), indent=2) + "\n")
         except FileExistsError:
             raise ValueError(f"--out must be a new file, got {out}, which exists: name another") from None
+        except OSError as error:
+            raise ValueError(f"--out must be a file in a folder that is there, got {out}: {error.strerror}") from None
     return _tell(known, key, as_json)
 
 

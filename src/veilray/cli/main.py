@@ -11,6 +11,7 @@ import sys
 import typer
 
 from veilray.cli import attack, audit, card, check, cloud, demo, features, fit, keys, ledger, obfuscate, release, study
+from veilray.cli.interrupts import tidy_when_terminated
 from veilray.cli.output import STATUS
 from veilray.errors import Refused
 
@@ -53,7 +54,8 @@ def veilray() -> None:
 def main() -> None:
     """Run the command line and exit with its code."""
     try:
-        app()
+        with tidy_when_terminated():
+            app()
     except Refused as error:
         _end(f"refused: {error}", _REFUSED)
     except KeyboardInterrupt:

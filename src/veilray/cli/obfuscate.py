@@ -37,9 +37,8 @@ def obfuscate(
     known = read_key(key)
     fitted = Obfuscation.load(model)
     out = out.absolute()
-    source = images.absolute()
-    if source == out or source in out.parents:
-        raise ValueError(f"OBFUSCATED must lie outside IMAGES, got {out} in {source}: choose another --out")
+    if out.resolve().is_relative_to(images.resolve()):
+        raise ValueError(f"OBFUSCATED must lie outside IMAGES, got {out} in {images}: choose another --out")
     kept = default_ledger().absolute().parent / "records" / f"{out.name}-{SystemEntropy().bytes(4).hex()}"
     folder = kept if record is None else record.absolute()
     with open_images(images, layout, root) as collection, progress_bar("obfuscating") as on_progress:

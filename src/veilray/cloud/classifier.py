@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 import numpy as np
 import safetensors
@@ -14,14 +15,13 @@ from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from safetensors.torch import load as load_tensors
 from safetensors.torch import save as save_tensors
-from torch import nn
+from torch import Tensor, nn
 
 from veilray.cloud.networks import NETWORKS
-from veilray.cloud.received import Handed, Shape
+from veilray.cloud.received import KEY, SHA256, Handed, Label, Shape, first_fault
 from veilray.cloud.training import probabilities
 from veilray.errors import Refused
 from veilray.flows.durable import write_bytes
-from veilray.privacy.guarantee import EMPIRICAL
 
 __all__ = ["Classifier", "ClassifierCard", "load_classifier"]
 
@@ -35,16 +35,16 @@ class ClassifierCard(BaseModel):
 
     format: Literal["veilray-classifier"] = "veilray-classifier"
     version: Literal[1] = 1
-    claim: str = EMPIRICAL
+    claim: Literal["empirical, no formal guarantee"] = "empirical, no formal guarantee"
     network: str
-    levels: tuple[str, ...] = Field(min_length=2)
+    levels: tuple[Label, ...] = Field(min_length=2)
     geometry: Shape
-    model_sha256: str
-    key: str
+    model_sha256: str = Field(pattern=SHA256)
+    key: str = Field(pattern=KEY)
     order: str
     encoder: str
     figures: dict[str, float]
-    weights_sha256: str
+    weights_sha256: str = Field(pattern=SHA256)
     intended_use: str = "testing of image models on obfuscated pictures; not for diagnosis"
 
 
@@ -112,7 +112,7 @@ class Classifier:
 
     def save(self, folder: Path) -> None:
         """Write the CLASSIFIER folder, card last."""
-        folder.mkdir(parents=True)
+        folder.mkdir(parents=True, exist_ok=True)
         write_bytes(folder / _WEIGHTS, _packed(self.model))
         write_bytes(folder / _CARD, (self.card.model_dump_json(indent=2) + "\n").encode())
 
@@ -129,7 +129,7 @@ def load_classifier(folder: Path) -> Classifier:
     try:
         card = ClassifierCard.model_validate_json(path.read_bytes())
     except ValidationError as error:
-        raise ValueError(f"{path} must be a classifier's card of version 1, got: {error}") from None
+        raise ValueError(f"{path} must be a classifier's card of version 1, got: {first_fault(error)}") from None
     weights = folder / _WEIGHTS
     try:
         content = weights.read_bytes()
@@ -141,12 +141,22 @@ def load_classifier(folder: Path) -> Classifier:
             f"the weights must have the SHA-256 {card.weights_sha256}, got {digest} in {weights}: "
             "the file was truncated or altered; copy it again from its source"
         )
-    model = NETWORKS[card.network](card.geometry.channels, card.geometry.size, len(card.levels))
+    with torch.device("meta"):  # a stranger's card must not make this machine build more than the file holds
+        model = NETWORKS[card.network](card.geometry.channels, card.geometry.size, len(card.levels))
     try:
-        model.load_state_dict(dict[str, Any](load_tensors(content)))
-    except (safetensors.SafetensorError, RuntimeError) as error:
-        raise ValueError(f"the weights must be those of a {card.network} network, got {weights}: {error}") from None
+        tensors = dict[str, Tensor](load_tensors(content))
+    except safetensors.SafetensorError as error:
+        raise ValueError(f"the weights must be safetensors, got {weights}: {error}") from None
+    if _outline(tensors) != _outline(model.state_dict()):
+        raise ValueError(f"the weights must be those of a {card.network} network as in its card, got {weights}")
+    if not all(bool(torch.isfinite(tensor).all()) for tensor in tensors.values()):
+        raise ValueError(f"the weights must be finite, got some in {weights} that are not")
+    model.load_state_dict(tensors, assign=True)
     return Classifier(model.to(memory_format=torch.channels_last).eval(), card)  # type: ignore[call-overload]
+
+
+def _outline(tensors: Mapping[str, Tensor]) -> dict[str, tuple[torch.Size, torch.dtype]]:
+    return {name: (tensor.shape, tensor.dtype) for name, tensor in tensors.items()}
 
 
 def _packed(model: nn.Module) -> bytes:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import io
 import os
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
@@ -16,6 +17,7 @@ from sklearn.metrics import roc_auc_score
 from veilray.cloud.classifier import Classifier, load_classifier
 from veilray.cloud.received import open_obfuscated
 from veilray.cloud.training import Schedule, fit_network
+from veilray.flows.durable import whole_folder, write_bytes
 from veilray.privacy.guarantee import EMPIRICAL
 
 __all__ = ["Predicted", "cloud_predict", "cloud_train"]
@@ -44,29 +46,29 @@ def cloud_train(
     """Train a classifier on the pictures and labels of an OBFUSCATED folder, binary or of more classes.
 
     Args:
-        out: CLASSIFIER, a new folder.
+        out: CLASSIFIER, a new folder, complete or not there.
 
     Raises:
-        ValueError: where `out` exists, the folder is damaged, or has no labels to learn.
+        ValueError: where `out` exists or cannot be made, the folder is damaged, or has no labels to learn.
     """
-    if os.path.lexists(out):
-        raise ValueError(f"CLASSIFIER must be a new folder, got {out}, which exists: choose another --out")
-    received = open_obfuscated(obfuscated)
-    if received.labels is None:
-        raise ValueError(f"OBFUSCATED must come with labels to train on, got none in {obfuscated}")
-    levels = tuple(sorted(set(received.labels)))
-    targets = np.searchsorted(np.array(levels), np.array(received.labels)).astype(np.int64)
-    model, figures = fit_network(
-        received.images,
-        targets,
-        len(levels),
-        network=network,
-        schedule=schedule,
-        seed=seed,
-        on_progress=on_progress,
-    )
-    classifier = Classifier.of(model, network, levels, received.told, asdict(figures))
-    classifier.save(out)
+    _check_outside("CLASSIFIER", out, obfuscated)
+    with whole_folder(out, "CLASSIFIER") as folder:
+        received = open_obfuscated(obfuscated)
+        if received.labels is None:
+            raise ValueError(f"OBFUSCATED must come with labels to train on, got none in {obfuscated}")
+        levels = tuple(sorted(set(received.labels)))
+        targets = np.searchsorted(np.array(levels), np.array(received.labels)).astype(np.int64)
+        model, figures = fit_network(
+            received.images,
+            targets,
+            len(levels),
+            network=network,
+            schedule=schedule,
+            seed=seed,
+            on_progress=on_progress,
+        )
+        classifier = Classifier.of(model, network, levels, received.told, asdict(figures))
+        classifier.save(folder)
     return classifier
 
 
@@ -84,17 +86,25 @@ def cloud_predict(classifier: Path, obfuscated: Path, out: Path, *, allow_other_
     """
     if os.path.lexists(out):
         raise ValueError(f"--out must be a new file, got {out}, which exists: name another")
+    _check_outside("--out", out, obfuscated)
     known = load_classifier(classifier)
     received = open_obfuscated(obfuscated)
     known.check(received.told, allow_other_key=allow_other_key)
     rows = known.predict_proba(received.images)
     levels = known.card.levels
-    with out.open("x", encoding="utf-8", newline="") as file:
-        writer = csv.writer(file)
-        writer.writerow(["path", "predicted", *(f"probability of {level}" for level in levels)])
-        for path, row in zip(received.paths, rows, strict=True):
-            writer.writerow([path, levels[int(row.argmax())], *(f"{value:.6f}" for value in row)])
+    text = io.StringIO()
+    writer = csv.writer(text)
+    writer.writerow(["path", "predicted", *(f"probability of {level}" for level in levels)])
+    for path, row in zip(received.paths, rows, strict=True):
+        writer.writerow([path, levels[int(row.argmax())], *(f"{value:.6f}" for value in row)])
+    write_bytes(out, text.getvalue().encode())
     return Predicted(received.paths, levels, rows, _figures(levels, rows, received.labels))
+
+
+def _check_outside(what: str, out: Path, obfuscated: Path) -> None:
+    """OBFUSCATED holds the files it lists and no other: one more, and it is refused from then on."""
+    if out.resolve().is_relative_to(obfuscated.resolve()):
+        raise ValueError(f"{what} must lie outside OBFUSCATED, got {out} in {obfuscated}")
 
 
 def _figures(levels: tuple[str, ...], rows: NDArray[np.float64], labels: tuple[str, ...] | None) -> dict[str, float]:

@@ -7,20 +7,35 @@ import hashlib
 import io
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
-from typing import Any, Literal
+from typing import Annotated, Any, Literal, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
 
+from veilray.cloud.labels import plain_label
 from veilray.images import FORMATS, Geometry, Limits, Unreadable
 
-__all__ = ["OBFUSCATED_JSON", "Handed", "Received", "open_obfuscated", "read_handed"]
+__all__ = [
+    "KEY",
+    "OBFUSCATED_JSON",
+    "SHA256",
+    "Handed",
+    "Label",
+    "Received",
+    "Shape",
+    "first_fault",
+    "open_obfuscated",
+    "read_handed",
+]
 
 OBFUSCATED_JSON = "obfuscated.json"
 _LARGEST_JSON = 2**30
 _LABELS = "labels.csv"
-_SHA256 = r"^[0-9a-f]{64}$"
+SHA256 = r"^[0-9a-f]{64}$"
+KEY = r"^[0-9a-f]{32}$"
+"""A key's public identifier."""
+Label: TypeAlias = Annotated[str, AfterValidator(plain_label)]
 
 
 class Shape(BaseModel):
@@ -55,18 +70,18 @@ class Handed(BaseModel):
     version: Literal[1]
     claim: Literal["empirical, no formal guarantee"]
     guarantee: None
-    date: str
-    software: str
+    date: str = Field(pattern=r"^\d{4}-\d{2}-\d{2}$")
+    software: str = Field(pattern=r"^veilray [\w.+-]{1,64}$")
     method: Literal["obfuscation"]
     encoder: str
     encoding: Literal["mean", "sampled"]
     order: Literal["map-last", "map-first", "no-map"]
     map: MapTold | None
     geometry: Shape
-    model_sha256: str = Field(pattern=_SHA256)
-    key: str = Field(pattern=r"^[0-9a-f]{32}$")
+    model_sha256: str = Field(pattern=SHA256)
+    key: str = Field(pattern=KEY)
     images: int = Field(ge=1)
-    labels: tuple[str, ...]
+    labels: tuple[Label, ...]
     files: dict[str, str]
 
     @model_validator(mode="after")
@@ -107,7 +122,13 @@ def open_obfuscated(folder: Path) -> Received:
     if len(paths) != told.images:
         raise ValueError(f"{folder} must list {told.images} images, got {len(paths)}: it was altered")
     shape = told.geometry
-    images = np.empty((len(paths), shape.channels, shape.size, shape.size), np.uint8)
+    for path in told.files.keys() - set(paths):
+        _checked(folder, path, told)
+    try:
+        images = np.empty((len(paths), shape.channels, shape.size, shape.size), np.uint8)
+    except MemoryError:
+        wanted = len(paths) * shape.channels * shape.size**2
+        raise ValueError(f"{folder} must fit into memory, got pictures of {wanted:,} bytes together") from None
     for row, path in enumerate(paths):
         images[row] = _read_image(folder / path, _checked(folder, path, told), shape)
     return Received(told, paths, images, _read_labels(folder, told, paths))
@@ -123,16 +144,25 @@ def read_handed(folder: Path) -> Handed:
     try:
         return Handed.model_validate_json(path.read_bytes())
     except ValidationError as error:
-        first = error.errors(include_url=False, include_input=False)[0]
-        where = ".".join(map(str, first["loc"]))
         raise ValueError(
             f"{path} must be that of `veilray obfuscate`, version 1, got another or a truncated one: "
-            f"{where + ': ' if where else ''}{first['msg']}"
+            f"{first_fault(error)}"
         ) from None
 
 
+def first_fault(error: ValidationError) -> str:
+    """The first thing that is wrong with a file, and where in it, on one line."""
+    first = error.errors(include_url=False, include_input=False)[0]
+    where = ".".join(map(str, first["loc"]))
+    return f"{where + ': ' if where else ''}{first['msg']}"
+
+
 def _check_listed(folder: Path, told: Handed) -> None:
-    found = {path.relative_to(folder).as_posix() for path in folder.rglob("*") if not path.is_dir()}
+    entries = list(folder.rglob("*"))
+    for entry in entries:  # reading a pipe would never end
+        if entry.is_symlink() or not (entry.is_file() or entry.is_dir()):
+            raise ValueError(f"{folder} must hold plain files, got {entry.name}, which is a link or a device")
+    found = {entry.relative_to(folder).as_posix() for entry in entries if entry.is_file()}
     strange = sorted(found ^ (told.files.keys() | {OBFUSCATED_JSON}))
     if strange:
         fault = "foreign" if strange[0] in found else "missing"
@@ -148,7 +178,9 @@ def _checked(folder: Path, path: str, told: Handed) -> bytes:
 
 def _read_image(path: Path, content: bytes, shape: Shape) -> NDArray[Any]:
     try:
-        with FORMATS["raster"].open(path, Limits(max_pixels=shape.size**2, max_file_bytes=len(content))) as file:
+        with FORMATS["raster"].open(
+            path, Limits(max_pixels=shape.size**2, max_file_bytes=max(1, len(content)))
+        ) as file:
             frame = file.frame(0)
             found = (frame.height, frame.width, frame.channels, frame.bits)
             if found != (shape.size, shape.size, shape.channels, shape.bits):
@@ -163,11 +195,17 @@ def _read_image(path: Path, content: bytes, shape: Shape) -> NDArray[Any]:
 def _read_labels(folder: Path, told: Handed, paths: tuple[str, ...]) -> tuple[str, ...] | None:
     if _LABELS not in told.files:
         return None
-    rows = list(csv.reader(io.StringIO(_checked(folder, _LABELS, told).decode("utf-8", "replace"))))
+    try:
+        rows = list(csv.reader(io.StringIO(_checked(folder, _LABELS, told).decode(), newline="")))
+    except (csv.Error, UnicodeDecodeError) as error:
+        raise ValueError(f"{folder / _LABELS} must be a table of short text, got: {error}") from None
     if not rows or rows[0] != ["path", "label"] or any(len(row) != 2 for row in rows):
         raise ValueError(f"{folder / _LABELS} must have the columns path and label, got others")
-    label_of = dict(rows[1:])
-    missing = [path for path in paths if path not in label_of]
-    if missing or len(label_of) != len(paths):
-        raise ValueError(f"{folder / _LABELS} must give every picture one label, got none for {len(missing)} of them")
+    label_of = {path: plain_label(label) for path, label in rows[1:]}
+    if label_of.keys() != set(paths) or len(rows) - 1 != len(paths):
+        missing = len(set(paths) - label_of.keys())
+        raise ValueError(
+            f"{folder / _LABELS} must give every picture one label, got {len(rows) - 1} for {len(paths)} pictures, "
+            f"none for {missing} of them"
+        )
     return tuple(label_of[path] for path in paths)

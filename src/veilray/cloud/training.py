@@ -92,6 +92,8 @@ def fit_network(
         ValueError: for too few pictures, classes or pictures of one, an unknown network, or a loss that is not finite.
     """
     _check(images, targets, classes)
+    if seed < 0:
+        raise ValueError(f"seed must be 0 or more, got {seed}")
     plan = schedule or Schedule()
     rng = np.random.default_rng(seed)
     held = _held_out(targets, rng)

@@ -4,10 +4,14 @@ from __future__ import annotations
 
 import json
 import os
+import secrets
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-__all__ = ["read_json", "write_bytes", "write_json"]
+__all__ = ["read_json", "whole_folder", "write_bytes", "write_json"]
 
 
 def write_bytes(path: Path, content: bytes) -> None:
@@ -27,6 +31,32 @@ def write_bytes(path: Path, content: bytes) -> None:
             os.fsync(folder)
         finally:
             os.close(folder)
+
+
+@contextmanager
+def whole_folder(out: Path, what: str, mode: int = 0o777) -> Iterator[Path]:
+    """A hidden folder beside `out`, renamed to it at the end; on any error or interrupt it is taken away.
+
+    Args:
+        what: the folder's name in messages.
+        mode: of the folder, less the umask.
+
+    Raises:
+        ValueError: where something is there already, or no folder can be made: before any work is done.
+    """
+    if os.path.lexists(out):
+        raise ValueError(f"{what} must be a new folder, got {out}, which exists: choose another --out")
+    folder = out.parent / f".{out.name}.{secrets.token_hex(6)}.spool"
+    try:
+        folder.mkdir(mode=mode, parents=True)
+    except OSError as error:
+        raise ValueError(f"{what} must be a folder that can be made, got {out}: {error.strerror}") from None
+    try:
+        yield folder
+        folder.rename(out)
+    except BaseException:
+        shutil.rmtree(folder, ignore_errors=True)
+        raise
 
 
 def write_json(path: Path, content: dict[str, Any]) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import copy
 import json
+import os
 import pickle
 import traceback
 from pathlib import Path
@@ -126,3 +127,40 @@ def test_the_public_identifier_is_not_the_secret(tmp_path: Path) -> None:
     key = new_key(tmp_path / "k")
     assert key.identifier not in secret_of(tmp_path / "k").hex()
     assert len(key.identifier) == 32
+
+
+def test_a_pipe_or_a_folder_is_no_key_file(tmp_path: Path) -> None:
+    """And is refused at once: reading the pipe would wait for ever."""
+    os.mkfifo(tmp_path / "pipe", 0o600)
+    for path in (tmp_path / "pipe", tmp_path):
+        with pytest.raises(ValueError, match="KEY must be a key file made by"):
+            read_key(path)
+
+
+@pytest.mark.parametrize("field", [{"created": "\x1b[2J"}, {"created": {}}, {"replaces": [1]}, {"replaces": "\x1b"}])
+def test_the_public_part_is_what_veilray_writes(tmp_path: Path, field: dict[str, object]) -> None:
+    new_key(tmp_path / "k")
+    told = json.loads((tmp_path / "k").read_text())
+    (tmp_path / "k").write_text(json.dumps(told | field))
+    with pytest.raises(ValueError, match="KEY must be a whole key file"):
+        read_key(tmp_path / "k")
+
+
+def test_a_key_is_never_put_into_what_goes_to_the_cloud(tmp_path: Path) -> None:
+    (tmp_path / "out" / "images").mkdir(parents=True)
+    (tmp_path / "out" / "obfuscated.json").touch()
+    (tmp_path / "link").symlink_to(tmp_path / "out")
+    for path in (tmp_path / "out" / "k", tmp_path / "out" / "images" / "k", tmp_path / "link" / "k"):
+        with pytest.raises(ValueError, match="KEY must lie outside OBFUSCATED"):
+            new_key(path)
+        assert not path.exists()
+
+
+def test_a_key_is_written_whole_or_not_at_all(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(_: int) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(os, "fsync", full)
+    with pytest.raises(OSError, match="No space"):
+        new_key(tmp_path / "k")
+    assert not list(tmp_path.iterdir())

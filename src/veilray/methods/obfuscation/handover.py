@@ -16,7 +16,6 @@ import hashlib
 import io
 import json
 import os
-import shutil
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
@@ -29,14 +28,15 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from veilray.flows.durable import whole_folder
 from veilray.images import encode_png
+from veilray.methods.obfuscation.house import OBFUSCATED_JSON
 from veilray.methods.obfuscation.keys import Key
 from veilray.methods.obfuscation.method import NAME, Obfuscation
 from veilray.privacy.guarantee import EMPIRICAL
 
 __all__ = ["OBFUSCATED_JSON", "Handover", "spooled"]
 
-OBFUSCATED_JSON = "obfuscated.json"
 FORMAT = "veilray-obfuscated"
 _IMAGES = "images"
 _CORES = os.cpu_count() or 1
@@ -80,7 +80,7 @@ class Handover:
         """Write what stands beside the pictures, and give all files one time."""
         count, levels = len(self.files), sorted(set(self.labels.values()))
         if self.labels:
-            self._write("labels.csv", _table(self.labels))
+            self._write("labels.csv", _table(sorted(self.labels.items())))  # the order of the work tells of maps
         self._write("README", _readme(model, key, count, levels))
         recipe = model.recipe
         maps = {"levels": recipe.maps.levels, "smoothness": recipe.maps.smoothness, "scope": recipe.maps.scope}
@@ -129,30 +129,23 @@ class Handover:
 
 
 @contextmanager
-def spooled(out: Path, identifier: str) -> Iterator[Handover]:
+def spooled(out: Path) -> Iterator[Handover]:
     """A hidden folder beside `out`, renamed to it at the end; on any error or interrupt it is taken away.
 
     Nothing is synced on the way: an unfinished folder is thrown away, and one can be made again at no cost.
     """
-    folder = out.parent / f".{out.name}.{identifier[:12]}.spool"
-    out.parent.mkdir(parents=True, exist_ok=True)
-    (folder / _IMAGES).mkdir(mode=0o700, parents=True)
-    folder.chmod(0o700)
-    try:
+    with whole_folder(out, "OBFUSCATED", mode=0o700) as folder:
+        (folder / _IMAGES).mkdir(mode=0o700)
         with ThreadPoolExecutor(_CORES) as writers:
             yield Handover(folder, writers, datetime.now(UTC).date())
         os.sync()
-        folder.rename(out)
-    except BaseException:
-        shutil.rmtree(folder, ignore_errors=True)
-        raise
 
 
-def _table(labels: dict[str, str]) -> str:
+def _table(labels: Sequence[tuple[str, str]]) -> str:
     text = io.StringIO()
     writer = csv.writer(text)
     writer.writerow(["path", "label"])
-    writer.writerows(labels.items())
+    writer.writerows(labels)
     return text.getvalue()
 
 

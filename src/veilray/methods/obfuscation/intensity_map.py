@@ -111,7 +111,7 @@ class MapFamily:
             raise ValueError(f"map smoothness must be 0 to 1, got {self.smoothness}")
         if self.scope not in get_args(Scope):
             raise ValueError(f"map scope must be one of {', '.join(get_args(Scope))}, got {self.scope!r}")
-        if self.batch < 1:
+        if not isinstance(self.batch, int) or self.batch < 1:
             raise ValueError(f"map batch must be 1 or more, got {self.batch}")
 
     @property

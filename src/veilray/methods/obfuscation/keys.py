@@ -11,8 +11,9 @@ import base64
 import binascii
 import json
 import os
+import re
 import stat
-from datetime import UTC, datetime
+from datetime import UTC, date, datetime
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -21,6 +22,7 @@ from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 
 from veilray.errors import Refused
+from veilray.methods.obfuscation.house import check_in_house
 from veilray.privacy import Entropy, SystemEntropy
 from veilray.privacy.guarantee import EMPIRICAL
 
@@ -29,6 +31,7 @@ __all__ = ["Key", "KeyStream", "new_key", "read_key", "rotate_key"]
 FORMAT = "veilray-key"
 SECRET_BYTES = 32
 _LARGEST_FILE = 2**16
+_IDENTIFIER = re.compile("[0-9a-f]{32}")
 _ZEROS = memoryview(bytes(2**16))
 
 
@@ -103,7 +106,12 @@ class Key:
         }
 
     def write(self, path: Path) -> None:
-        """Write the key file, mode 0600. Raises ValueError where something is there already, or no folder for it."""
+        """Write the key file, mode 0600, whole or not at all.
+
+        Raises:
+            ValueError: where something is there already, there is no folder for it, or the folder goes to the cloud.
+        """
+        check_in_house("KEY", path)
         told = {
             **self.public(),
             "format": FORMAT,
@@ -117,11 +125,15 @@ class Key:
             raise ValueError(f"KEY must be a new file, got {path}, which exists: name another --out") from None
         except OSError as error:
             raise ValueError(f"KEY must be a file in a folder that is there, got {path}: {error.strerror}") from None
-        with os.fdopen(descriptor, "w") as file:
-            os.fchmod(file.fileno(), 0o600)
-            file.write(json.dumps(told, indent=2) + "\n")
-            file.flush()
-            os.fsync(file.fileno())
+        try:
+            with os.fdopen(descriptor, "w") as file:
+                os.fchmod(file.fileno(), 0o600)
+                file.write(json.dumps(told, indent=2) + "\n")
+                file.flush()
+                os.fsync(file.fileno())
+        except BaseException:
+            path.unlink(missing_ok=True)
+            raise
 
     def __reduce__(self) -> NoReturn:
         raise TypeError("a key must not be copied or pickled: read it from its file instead")
@@ -159,11 +171,12 @@ def read_key(path: Path) -> Key:
         Refused: where others than its owner may read or write it.
     """
     try:
-        descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW)
+        # A pipe is opened without waiting for who writes into it, and then refused.
+        descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
     except OSError as error:
         raise ValueError(f"KEY must be a key file, got {path}: {error.strerror}") from None
-    with os.fdopen(descriptor, "rb") as file:
-        status = os.fstat(file.fileno())
+    try:
+        status = os.fstat(descriptor)
         if not stat.S_ISREG(status.st_mode) or status.st_size > _LARGEST_FILE:
             raise ValueError(f"KEY must be a key file made by `veilray keys new`, got {path}")
         if status.st_mode & 0o077:
@@ -171,7 +184,9 @@ def read_key(path: Path) -> Key:
                 f"a key must be readable by its owner only, got {path} with mode {status.st_mode & 0o777:04o}: "
                 "who else may have read it? Make a new one with `veilray keys rotate`, after `chmod 600`"
             )
-        key = _parsed(file.read())
+        key = _parsed(os.read(descriptor, _LARGEST_FILE))
+    finally:
+        os.close(descriptor)
     if key is None:
         raise ValueError(f"KEY must be a whole key file made by `veilray keys new`, got {path}: truncated or altered")
     return key
@@ -183,7 +198,11 @@ def _parsed(content: bytes) -> Key | None:
         told: Any = json.loads(content)
         if told["format"] != FORMAT or told["version"] != 1:
             return None
-        key = Key(base64.b64decode(told["secret"], validate=True), str(told["created"]), told["replaces"])
+        replaces = told["replaces"]
+        if replaces is not None and not _IDENTIFIER.fullmatch(replaces):
+            return None
+        created = date.fromisoformat(told["created"]).isoformat()
+        key = Key(base64.b64decode(told["secret"], validate=True), created, replaces)
         return key if key.identifier == told["identifier"] else None
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError, binascii.Error):
         return None

@@ -46,6 +46,10 @@ _WEIGHTS = "weights.safetensors"
 _NONCE_BYTES = 16
 _MAPPED_AT_ONCE = 4096
 
+_DAMAGED = (
+    safetensors.SafetensorError, KeyError, TypeError, RecursionError, json.JSONDecodeError, UnicodeDecodeError
+)  # fmt: skip
+
 Order = Literal["map-last", "map-first", "no-map"]
 Encoding = Literal["mean", "sampled"]
 FitProgress = Callable[..., None]
@@ -170,6 +174,8 @@ class Obfuscation:
         Raises:
             ValueError: for a recipe that does not fit, fewer than 10 images, or a folder that already holds a model.
         """
+        if not 0 <= seed < 2**32:
+            raise ValueError(f"seed must be 0 to {2**32 - 1}, got {seed}")
         maps = MapFamily(map_levels, map_smoothness, map_scope, map_batch)
         recipe = Recipe(size, channels, encoder, order, maps, encoding)
         training = training_statement(training_data, statement)
@@ -214,8 +220,12 @@ class Obfuscation:
     def save(self, folder: Path) -> None:
         """Write the MODEL folder: weights and recipe as safetensors, the card as JSON."""
         folder.mkdir(parents=True, exist_ok=True)
-        write_bytes(folder / _WEIGHTS, _packed(self.recipe, self.autoencoder))
-        self.card.write(folder)
+        try:
+            write_bytes(folder / _WEIGHTS, _packed(self.recipe, self.autoencoder))
+            self.card.write(folder)
+        except BaseException:
+            (folder / _WEIGHTS).unlink(missing_ok=True)  # weights without a card are no model, and stand in the way
+            raise
 
     @classmethod
     def load(cls, folder: Path) -> Obfuscation:
@@ -348,9 +358,9 @@ def _unpacked(content: bytes, path: Path) -> tuple[Recipe, Autoencoder | None]:
         tensors: dict[str, Tensor] = dict(load_tensors(content))
         header = json.loads(content[8 : 8 + int.from_bytes(content[:8], "little")])
         told = json.loads(header["__metadata__"][NAME])
-        recipe = Recipe.from_dict(told["recipe"])
-    except (safetensors.SafetensorError, KeyError, TypeError, json.JSONDecodeError, UnicodeDecodeError) as error:
+        recipe, described = Recipe.from_dict(told["recipe"]), told["autoencoder"]
+    except _DAMAGED as error:
         raise ValueError(f"the weights must be those of an obfuscation, got {path}: {error}") from None
     if recipe.encoder == "none":
         return recipe, None
-    return recipe, AUTOENCODERS[recipe.encoder].from_state(told["autoencoder"], tensors)
+    return recipe, AUTOENCODERS[recipe.encoder].from_state(described, tensors)

@@ -16,9 +16,11 @@ from typing import Any, Literal, get_args
 import numpy as np
 from numpy.typing import NDArray
 
+from veilray.cloud.labels import plain_label
 from veilray.images import Collection, ImageRef, Quarantined
 from veilray.methods.base import Progress
 from veilray.methods.obfuscation.handover import Handover, spooled
+from veilray.methods.obfuscation.house import check_in_house
 from veilray.methods.obfuscation.keys import Key
 from veilray.methods.obfuscation.method import Obfuscation
 from veilray.methods.record import Committed, Record
@@ -62,14 +64,15 @@ def obfuscate_folder(
         label_policy: `public` writes labels.csv, in clear; `withheld` writes none, for pictures sent for inference.
 
     Raises:
-        ValueError: where a folder exists or lies in the other, the policy is unknown, or nothing could be read.
+        ValueError: where a folder exists or lies in the other, RECORD lies in any OBFUSCATED, the policy is unknown,
+            labels are incomplete or not plain, or nothing could be read.
     """
     _check(collection, out, record_folder, label_policy)
     entropy = SystemEntropy()
     identifier = entropy.bytes(16).hex()
     record = Record.create(record_folder)
     try:
-        with record.locked(), spooled(out, identifier) as handover:
+        with record.locked(), spooled(out) as handover:
             order = entropy.permutation(len(collection.refs))
             names = [entropy.bytes(16).hex() for _ in order]
             refs = collection.refs
@@ -79,7 +82,8 @@ def obfuscate_folder(
             settle: Callable[[], None] = _nothing
             batch = max(1, min(_MOST, _PIXELS // model.geometry.dimension))
             for start in range(0, len(order), batch):
-                rows = range(start, min(start + batch, len(order)))
+                # By name: where a file stands on the disk does not tell which pictures share a map.
+                rows = sorted(range(start, min(start + batch, len(order))), key=names.__getitem__)
                 taken, images = _read(collection, record, model, {row: refs[order[row]] for row in rows})
                 nonces = [nonce_of(model, identifier, row, names[row]) for row in taken]
                 obfuscated = model.obfuscate(images, key, nonces)
@@ -88,7 +92,7 @@ def obfuscate_folder(
                 labels = [refs[order[row]].label if label_policy == "public" else None for row in taken]
                 settle = partial(_settle, handover, record, placed, taken, labels)
                 if on_progress:
-                    on_progress(rows.stop, len(order))
+                    on_progress(start + len(rows), len(order))
             settle()
             if not handover.files:
                 raise ValueError("IMAGES must hold at least one readable image, got none after the scan")
@@ -99,7 +103,8 @@ def obfuscate_folder(
         return Obfuscated(out, record.folder, done, told, tuple(record.quarantined()))
     except BaseException:
         record.close()
-        record.discard()  # what it tells of was taken away
+        if not os.path.lexists(out):
+            record.discard()  # what it tells of was taken away
         raise
     finally:
         record.close()
@@ -127,8 +132,23 @@ def _check(collection: Collection, out: Path, record: Path, label_policy: str) -
     for what, folder in (("OBFUSCATED", out), ("RECORD", record)):
         if os.path.lexists(folder):
             raise ValueError(f"{what} must be a new folder, got {folder}, which exists: choose another")
-    if out == record or out in record.parents or record in out.parents:
+    away, kept = out.resolve(), record.resolve()
+    if kept.is_relative_to(away) or away.is_relative_to(kept):
         raise ValueError(f"RECORD must lie outside OBFUSCATED, got {record} with --out {out}")
+    check_in_house("RECORD", record)
+    if label_policy == "public":
+        _check_labels([ref.label for ref in collection.refs])
+
+
+def _check_labels(labels: Sequence[str | None]) -> None:
+    given = [label for label in labels if label is not None]
+    if given and len(given) < len(labels):
+        raise ValueError(
+            f"labels must be given for all images or for none, got {len(labels) - len(given)} of {len(labels)} "
+            "without: complete them, or take --label-policy withheld"
+        )
+    for label in sorted(set(given)):
+        plain_label(label)
 
 
 def _job(model: Obfuscation, key: Key, out: Path, identifier: str, label_policy: str) -> dict[str, Any]:

@@ -5,18 +5,20 @@ The owner plays the attacker here, and is the only one who can: originals and RE
 
 from __future__ import annotations
 
+import json
+import sqlite3
 from collections.abc import Callable, Sequence
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from veilray.cloud import read_handed
 from veilray.evaluation.attacks.intensity.base import Images, KnownPairs, ObfuscatedSet, Setting, View
-from veilray.flows.durable import read_json
-from veilray.images import Collection, Geometry, ImageRef
+from veilray.images import Collection, Geometry, ImageRef, Unreadable
 from veilray.methods.obfuscation import Key, Obfuscation
-from veilray.methods.obfuscation.handover import OBFUSCATED_JSON
 from veilray.methods.record import Record
 
 __all__ = ["Attacked", "open_attacked"]
@@ -63,11 +65,12 @@ def open_attacked(
     Raises:
         ValueError: where the folders do not belong together, or too few pictures are left.
     """
-    told = read_json(obfuscated / OBFUSCATED_JSON, OBFUSCATED_JSON)
-    shape = told["geometry"]
-    geometry = Geometry(shape["size"], shape["channels"])
-    if model is not None and model.card.weights_sha256 != told["model_sha256"]:
-        raise ValueError(f"MODEL must be the one of {obfuscated}, got another: its hash is in {OBFUSCATED_JSON}")
+    told = read_handed(obfuscated)
+    geometry = Geometry(told.geometry.size, told.geometry.channels)
+    if model is not None and model.card.weights_sha256 != told.model_sha256:
+        raise ValueError(f"MODEL must be the one of {obfuscated}, got another: its hash is in obfuscated.json")
+    if key is not None and key.identifier != told.key:
+        raise ValueError(f"KEY must be the one of {obfuscated}, {told.key}, got {key.identifier}")
     pairs = _pairs_of(record, images)
     order = _by_map([pairs[number] for number in rng.permutation(len(pairs))])
     same_key = known_pairs if setting == "same-key" else 0
@@ -128,13 +131,13 @@ def _by_map(pairs: Sequence[_Pair]) -> list[_Pair]:
 def _pairs_of(record: Path, images: Collection) -> list[_Pair]:
     """What RECORD tells. Who shares a map is nowhere in OBFUSCATED; the attacker is given it all the same."""
     by_source = {(ref.source, ref.frame): ref for ref in images.refs}
-    opened = Record.open(record)
     try:
-        rows = list(opened.pairs())
-        positions = {file.path: file.position for file in opened.committed()}
-        shared = _shared_by(opened.job(), opened.counts()[1])
-    finally:
-        opened.close()
+        with closing(Record.open(record)) as opened:
+            rows = list(opened.pairs())
+            positions = {file.path: file.position for file in opened.committed()}
+            shared = _shared_by(opened.job(), opened.counts()[1])
+    except (sqlite3.DatabaseError, json.JSONDecodeError, KeyError, TypeError):
+        raise ValueError(f"RECORD must be whole, got {record}: truncated or altered") from None
     missing = [row["source"] for row in rows if (row["source"], row["frame"]) not in by_source]
     if missing or not rows:
         raise ValueError(
@@ -158,7 +161,13 @@ def _shared_by(job: dict[str, Any], pictures: int) -> int:
 
 
 def _read(collection: Collection, refs: Sequence[ImageRef], geometry: Geometry) -> Images:
-    return np.stack([collection.read(ref, geometry) for ref in refs]).astype(np.uint8)
+    pictures = []
+    for ref in refs:
+        try:
+            pictures.append(collection.read(ref, geometry))
+        except Unreadable as error:
+            raise ValueError(f"{ref.source} must be a whole picture, got: {error}") from None
+    return np.stack(pictures).astype(np.uint8)
 
 
 def _labels(refs: Sequence[ImageRef]) -> Any:

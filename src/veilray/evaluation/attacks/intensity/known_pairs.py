@@ -88,8 +88,10 @@ class KnownPairAttack(PictureAttack):
 
 
 def _pairs(view: View) -> KnownPairs:
-    if view.pairs is None or not len(view.pairs) or view.setting != "same-key":
+    if view.setting != "same-key":
         raise ValueError(f"known pairs must be made with the targets' key (setting same-key), got {view.setting}")
+    if view.pairs is None or not len(view.pairs):
+        raise ValueError("known pairs must be 1 or more, got none")
     return view.pairs
 
 

@@ -69,6 +69,8 @@ def _settings() -> dict[str, Setting]:
         }
     shared = "a map for 16 images"
     found |= {
+        "map-2-image": Setting("map onto 2 levels, a map an image", "none", levels=2),
+        "vae-map-8-image": Setting("VAE, then map onto 8 levels; a map an image", "vae", levels=8),
         "map-batch": Setting(f"map only, {shared}", "none", scope="batch"),
         "vae-map-batch": Setting(f"VAE, then map; {shared}", "vae", scope="batch"),
     }
