@@ -105,8 +105,10 @@ def preview_sheet(method: Method, mechanism: Mechanism, path: Path, count: int =
 def draw_sheet(rows: Sequence[Row], path: Path, note: str = "") -> None:
     """Write the rows as a picture; each row is titled on its left."""
     count = max(len(row.pictures) for row in rows)
-    figure = Figure(figsize=(2.1 + 0.9 * count, 0.95 * len(rows) + 0.25), dpi=110)
-    left = 2.1 / (2.1 + 0.9 * count)
+    longest = max(len(line) for row in rows for line in row.title.splitlines())
+    margin = max(2.1, 0.2 + 0.08 * longest)
+    figure = Figure(figsize=(margin + 0.9 * count, 0.95 * len(rows) + 0.25), dpi=110)
+    left = margin / (margin + 0.9 * count)
     axes = figure.subplots(
         len(rows), count, squeeze=False, gridspec_kw={"wspace": 0.05, "hspace": 0.05, "left": left, "right": 0.995}
     )
