@@ -196,6 +196,14 @@ def test_a_verdict_asks_whether_the_null_is_beaten(score: float, gain: float, wo
     assert (f"**{score:.3f}**" in attack_table(mine, "chest-x-ray")) == (word != "resists")
 
 
+@pytest.mark.parametrize(("score", "word"), [(0.51, "resists"), (0.53, "leaks")])
+def test_chance_is_no_leak_of_an_attribute(score: float, word: str) -> None:
+    """The null's interval ends at 0.46; a learner that always says the same is right by chance, 0.5."""
+    told = {"score": score, "positive": 0.9, "negative": 0.44, "chance": 0.5}
+    mine = table(rows(*(("map-key", "histogram-attribute", figure, value) for figure, value in told.items())))
+    assert verdict(mine) == word
+
+
 def test_an_attack_without_power_says_nothing() -> None:
     given = attack("map-key", "known-pairs", 0.8, 0.4)
     note = ObfuscationStudy().columns.index("note")

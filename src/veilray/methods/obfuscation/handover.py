@@ -28,14 +28,14 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from veilray.cloud.received import OBFUSCATED_JSON
 from veilray.flows.durable import whole_folder
 from veilray.images import encode_png
-from veilray.methods.obfuscation.house import OBFUSCATED_JSON
 from veilray.methods.obfuscation.keys import Key
 from veilray.methods.obfuscation.method import NAME, Obfuscation
 from veilray.privacy.guarantee import EMPIRICAL
 
-__all__ = ["OBFUSCATED_JSON", "Handover", "spooled"]
+__all__ = ["Handover", "spooled"]
 
 FORMAT = "veilray-obfuscated"
 _IMAGES = "images"

@@ -5,9 +5,9 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-__all__ = ["OBFUSCATED_JSON", "check_in_house"]
+from veilray.cloud.received import OBFUSCATED_JSON
 
-OBFUSCATED_JSON = "obfuscated.json"
+__all__ = ["check_in_house"]
 
 
 def check_in_house(what: str, path: Path) -> None:
