@@ -18,9 +18,10 @@ veilray="$work/venv/bin/veilray"
 import numpy as np
 rng = np.random.default_rng(0)
 images = (rng.random((24, 16, 16)) * 80 + np.linspace(0, 160, 16)).astype(np.uint8)
-np.savez("pictures.npz", images=images)
+np.savez("public.npz", images=images)
+np.savez("pictures.npz", images=255 - images)
 PY
-"$veilray" fit dp-glow pictures.npz --out model --size 16 --levels 2 --steps 2 --width 8 --epochs 2 --training-data public \
+"$veilray" fit dp-glow public.npz --out model --size 16 --levels 2 --steps 2 --width 8 --epochs 2 --training-data public \
     --statement "synthetic gradients"
 "$veilray" check pictures.npz --model model
 "$veilray" release pictures.npz --model model --epsilon 8 --out release

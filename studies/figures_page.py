@@ -23,6 +23,11 @@ SHAPE = {
     "fashion-mnist": "--size 28 --levels 2 --steps 8 --width 64 --epochs 10 --learning-rate 2e-3 --max-minutes 18",
     "digits": "--size 28 --levels 2 --steps 6 --width 32 --epochs 16 --batch-size 16 --learning-rate 4e-3",
 }
+STATEMENTS = {
+    "chest-xray": "chest X-rays of children, Kermany et al. 2018; other patients than the released",
+    "fashion-mnist": "Fashion-MNIST, the first 20,000 training images",
+    "digits": "MNIST digits, one part of 5,000",
+}
 DATA = {
     "chest-xray": ("kermany", ".csv", " --root KERMANY"),
     "fashion-mnist": ("fashion-mnist", ".npz", ""),
@@ -112,7 +117,8 @@ def _section(name: str, told: dict[str, Any]) -> str:
             "```bash",
             f"python studies/datasets.py {folder} --out {sets}",
             f"veilray fit dp-glow {sets}/public{suffix}{root} --out models/{name} \\",
-            f"    {SHAPE[name]} --training-data public",
+            f"    {SHAPE[name]} --training-data public \\",
+            f'    --statement "{STATEMENTS[name]}"',
             f"python studies/figures.py {name} --model models/{name} --images {sets}/private{suffix} \\",
             f"    --held-out {sets}/test{suffix}{root} --out docs/figures",
             "```",

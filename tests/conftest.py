@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +26,14 @@ from veilray.tables import Column, Records, Schema
 settings.register_profile("steady", derandomize=True, deadline=None)
 if os.environ.get("CI"):
     settings.load_profile("steady")
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _own_ledger(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """What fits leave beside the ledger must not land in the home of whoever runs the tests."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("VEILRAY_LEDGER", str(tmp_path_factory.mktemp("custodian") / "ledger.sqlite"))
+        yield
 
 
 @pytest.fixture(scope="session")

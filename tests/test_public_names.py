@@ -32,10 +32,13 @@ def test_the_main_job_in_python(tmp_path: Path) -> None:
     images = (rng.random((40, 8, 8)) * 80 + np.linspace(0, 160, 8)).astype(np.uint8)
     np.savez(tmp_path / "images.npz", images=images, label=np.arange(40) % 3)
     shape = {"size": 8, "levels": 1, "steps": 2, "width": 4, "epochs": 1}
-    method = veilray.fit("dp-glow", tmp_path / "images.npz", tmp_path / "model", training_data="public", **shape)
+    method = veilray.fit(
+        "dp-glow", tmp_path / "images.npz", tmp_path / "model", training_data="public", statement="noise", **shape
+    )
     assert method.card.training.data == "public"
+    np.savez(tmp_path / "private.npz", images=255 - images, label=np.arange(40) % 3)
     outcome = veilray.release(
-        tmp_path / "images.npz",
+        tmp_path / "private.npz",
         tmp_path / "model",
         "1/2",
         tmp_path / "release",

@@ -95,6 +95,7 @@ def release(
     keep_geometry: bool = False,
     record: str | Path | None = None,
     ledger: str | Path | None = None,
+    allow_trained_on_released: bool = False,
     resume: bool = False,
     dry_run: bool = False,
     on_scan: Progress | None = None,
@@ -115,6 +116,8 @@ def release(
             fixed beforehand and stated in the release. The condition itself leaves under its policy, as ever.
         keep_geometry: keep the sources' rows, columns and bits, which are then not covered.
         record, ledger: where what stays in the house is written.
+        allow_trained_on_released: release by a network that may have been trained on these records; then the headline
+            of the claim says so.
         resume: continue an interrupted release into `out`. dry_run: work out the claim and spend nothing.
         on_scan, on_draw: progress `(done, total)`.
 
@@ -141,6 +144,7 @@ def release(
             decode_under=decode_under or {},
             record=record,
             ledger=ledger,
+            allow_trained_on_released=allow_trained_on_released,
             resume=resume,
             dry_run=dry_run,
             on_scan=on_scan,
@@ -178,6 +182,7 @@ def release(
             kept=Kept.of(method, drawn_by, claim, options),
             describe=dataset_files,
             decode_under=decode_under,
+            allow_trained_on_released=allow_trained_on_released,
         )
         if dry_run:
             return Outcome(plan.guarantee, len(collection), tuple(collection.quarantine))

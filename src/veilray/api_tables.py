@@ -80,6 +80,7 @@ def release_table(
     decode_under: Mapping[str, str],
     record: str | Path | None,
     ledger: str | Path | None,
+    allow_trained_on_released: bool,
     resume: bool,
     dry_run: bool,
     on_scan: Progress | None,
@@ -108,7 +109,15 @@ def release_table(
         "policies": dict(policies),
     }
     plan = plan_table(
-        records, refused, method, drawn_by, rules, job=job, describe=table_files, decode_under=decode_under
+        records,
+        refused,
+        method,
+        drawn_by,
+        rules,
+        job=job,
+        describe=table_files,
+        decode_under=decode_under,
+        allow_trained_on_released=allow_trained_on_released,
     )
     if dry_run:
         return TableOutcome(plan.guarantee, len(records), tuple(refused))

@@ -54,6 +54,14 @@ def pictures(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="session")
+def public(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """24 pictures to fit on, none of them among `pictures`."""
+    path = tmp_path_factory.mktemp("public") / "public.npz"
+    np.savez(path, images=gradients(24, seed=2))
+    return path
+
+
+@pytest.fixture(scope="session")
 def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
     from veilray.api import fit
 

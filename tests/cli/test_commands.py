@@ -6,8 +6,10 @@ import json
 import subprocess
 import sys
 from collections.abc import Callable
+from datetime import UTC, datetime
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from veilray.ledger import Journal
@@ -15,9 +17,9 @@ from veilray.ledger import Journal
 Run = Callable[..., "object"]
 
 
-def test_fit_release_card_in_the_documented_order(veilray: Run, pictures: Path, tmp_path: Path) -> None:
+def test_fit_release_card_in_the_documented_order(veilray: Run, public: Path, pictures: Path, tmp_path: Path) -> None:
     fitted = veilray(
-        "fit", "dp-glow", pictures, "--out", tmp_path / "model", "--size", 16, "--levels", 2, "--steps", 2,
+        "fit", "dp-glow", public, "--out", tmp_path / "model", "--size", 16, "--levels", 2, "--steps", 2,
         "--width", 8, "--epochs", 1, "--training-data", "public", "--statement", "gradients",
     )  # fmt: skip
     assert fitted.code == 0, fitted.err
@@ -30,9 +32,41 @@ def test_fit_release_card_in_the_documented_order(veilray: Run, pictures: Path, 
     shown = veilray("card", out)
     assert shown.code == 0
     assert "Among 1,000 equally likely images" in shown.out
+    identifier = json.loads((out / "release.json").read_text())["identifier"]
+    assert f"{identifier}, of {datetime.now(UTC).date().isoformat()}" in shown.out
+    assert "model model (dp-glow)" in shown.out
     page = veilray("card", out, "--html", tmp_path / "card.html")
     assert page.code == 0
-    assert "not for diagnosis" in (tmp_path / "card.html").read_text()
+    written = (tmp_path / "card.html").read_text()
+    assert "not for diagnosis" in written
+    assert identifier in written
+    assert identifier in (out / "README").read_text()
+    assert identifier in (out / "DATASET.md").read_text()
+
+
+def test_a_release_of_the_training_images_is_refused_and_check_lists_them(
+    veilray: Run, public: Path, tmp_path: Path
+) -> None:
+    fit = ["fit", "dp-glow", public, "--size", 16, "--levels", 2, "--steps", 2, "--width", 8, "--epochs", 1]
+    warned = veilray(*fit, "--out", tmp_path / "m")
+    assert "`veilray release` will refuse this model" in warned.err
+    refused = veilray("release", public, "--model", tmp_path / "m", "--epsilon", "8", "--out", tmp_path / "r")
+    assert (refused.code, refused.out) == (3, "")
+    assert "give --allow-trained-on-released" in refused.err
+    assert not (tmp_path / "r").exists()
+    assert veilray(*fit, "--out", tmp_path / "n", "--training-data", "public").code == 2
+    stated = ["--training-data", "public", "--statement", "gradients"]
+    assert veilray(*fit, "--out", tmp_path / "n", *stated).code == 0
+    checked = veilray("check", public, "--model", tmp_path / "n", "--json")
+    told = json.loads(checked.out)["training"]
+    assert checked.code == 1
+    assert len(told["among_training"]) == 24
+    assert "got 24 images" in told["release_refuses"]
+    asked = ["release", public, "--model", tmp_path / "n", "--epsilon", "8", "--out", tmp_path / "r"]
+    assert veilray(*asked).code == 3
+    allowed = veilray(*asked, "--allow-trained-on-released")
+    assert allowed.code == 0, allowed.err
+    assert "what it tells of them is not covered" in allowed.out
 
 
 def test_release_says_everything_as_json(veilray: Run, pictures: Path, model: Path, tmp_path: Path) -> None:
@@ -70,7 +104,6 @@ def test_dry_run_and_check_spend_nothing(veilray: Run, pictures: Path, model: Pa
 def test_check_tells_images_of_another_kind_from_the_models_own(
     veilray: Run, pictures: Path, model: Path, tmp_path: Path
 ) -> None:
-    import numpy as np
 
     noise = np.random.default_rng(1).integers(0, 256, (20, 16, 16), dtype=np.uint8)
     np.savez(tmp_path / "noise.npz", images=noise)
@@ -341,9 +374,10 @@ def test_nothing_of_the_users_is_deleted_or_mixed(veilray: Run, pictures: Path, 
     assert (mine / "thesis.txt").read_text() == "x"
 
 
-def test_words_of_a_card_are_not_markup(veilray: Run, pictures: Path, tmp_path: Path) -> None:
+def test_words_of_a_card_are_not_markup(veilray: Run, public: Path, pictures: Path, tmp_path: Path) -> None:
     shape = ["--size", 16, "--levels", 2, "--steps", 2, "--width", 8, "--epochs", 1]
-    veilray("fit", "dp-glow", pictures, "--out", tmp_path / "m", *shape, "--statement", "s [/b] [red]hi[/red]")
+    stated = ["--training-data", "public", "--statement", "s [/b] [red]hi[/red]"]
+    veilray("fit", "dp-glow", public, "--out", tmp_path / "m", *shape, *stated)
     ran = veilray("check", pictures, "--model", tmp_path / "m", "--epsilon", "1")
     assert ran.code == 0, ran.err
     assert "s [/b] [red]hi[/red]" in ran.out

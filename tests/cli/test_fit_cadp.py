@@ -11,7 +11,22 @@ import pytest
 from sklearn.datasets import load_digits
 
 Run = Callable[..., "object"]
-SHAPE = ("--size", 8, "--levels", 2, "--steps", 2, "--width", 8, "--epochs", 1, "--training-data", "public")
+SHAPE = (
+    "--size",
+    8,
+    "--levels",
+    2,
+    "--steps",
+    2,
+    "--width",
+    8,
+    "--epochs",
+    1,
+    "--training-data",
+    "public",
+    "--statement",
+    "made up",
+)
 
 
 def digits(path: Path, start: int, count: int) -> Path:

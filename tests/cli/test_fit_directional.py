@@ -12,7 +12,22 @@ import pytest
 from veilray.methods import read_card
 
 Run = Callable[..., "object"]
-SHAPE = ("--size", 8, "--levels", 2, "--steps", 2, "--width", 8, "--epochs", 1, "--training-data", "public")
+SHAPE = (
+    "--size",
+    8,
+    "--levels",
+    2,
+    "--steps",
+    2,
+    "--width",
+    8,
+    "--epochs",
+    1,
+    "--training-data",
+    "public",
+    "--statement",
+    "made up",
+)
 
 
 @pytest.fixture
@@ -42,7 +57,7 @@ def test_fit_check_release_and_card_in_the_documented_order(
     assert dry.code == 0, dry.err
     assert "nothing was spent" in dry.out
     assert not out.exists()
-    assert not (tmp_path / "house").exists()
+    assert not (tmp_path / "house" / "ledger.sqlite").exists()
     released = veilray(*asked, "--json")
     assert released.code == 0, released.err
     told = json.loads(released.out)["guarantee"]

@@ -80,7 +80,7 @@ def test_fit_check_release_card_and_open(
     assert checked.code == 0, checked.err
     assert "24 valid rows, 12 patients" in checked.out
     assert "largest patient would spend epsilon 8" in checked.out
-    assert not (tmp_path / "house").exists()
+    assert not (tmp_path / "house" / "ledger.sqlite").exists()
     released = veilray("release", table, "--model", model, "--epsilon", "4", "--label-policy", "public", "--out", out)
     assert released.code == 0, released.err
     assert "Released: 24 rows" in released.out
@@ -148,7 +148,7 @@ def test_a_dry_run_spends_nothing(release_of: Run, tmp_path: Path) -> None:
     assert ran.code == 0
     assert "Would be claimed for 24 rows; nothing was spent" in ran.out
     assert not (tmp_path / "out").exists()
-    assert not (tmp_path / "house").exists()
+    assert not (tmp_path / "house" / "ledger.sqlite").exists()
 
 
 def test_resume_of_a_finished_release_changes_nothing(release_of: Run, tmp_path: Path) -> None:
@@ -360,7 +360,9 @@ def test_a_frame_is_fitted_and_no_row_is_left_out_for_a_cell_that_is_replaced(
     schema = people(1).schema.model_copy(update={"policy": Policy(**every)})
     frame = people(60, 7).to_pandas().assign(person=people(60, 7).patients)
     small = {"couplings": 2, "width": 8, "epochs": 2, "batch_size": 32}
-    library.fit("cadp", frame, tmp_path / "m", schema=schema, condition="diagnosis", **small)
+    stated = {"training_data": "public", "statement": "made up"}
+    library.fit("cadp", frame, tmp_path / "m", schema=schema, condition="diagnosis", **small, **stated)
+    frame = people(60, 8).to_pandas().assign(person=people(60, 8).patients)
     frame.loc[:4, "visits"] = 1000
     outcome = library.release(frame, tmp_path / "m", "2", tmp_path / "out", ledger=tmp_path / "l.sqlite")
     assert outcome.count == 60

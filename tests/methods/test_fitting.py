@@ -14,7 +14,6 @@ from veilray.methods.fitting import (
     public_images,
     public_levels,
     training_schedule,
-    training_statement,
 )
 
 GEOMETRY = Geometry(8, 1, 8)
@@ -134,12 +133,6 @@ def test_levels_are_those_that_vary(collection: Collection) -> None:
 
 def test_the_average_is_over_a_twentieth_of_the_steps() -> None:
     assert [round(1 / (1 - ema_decay(steps))) for steps in (0, 4000, 10**6)] == [100, 200, 1000]
-
-
-def test_an_unknown_kind_of_training_data_is_refused() -> None:
-    assert training_statement("public", "").statement == "not stated"
-    with pytest.raises(ValueError, match="training data must be one of public"):
-        training_statement("private", "")
 
 
 def test_a_schedule_is_fitted_to_few_images() -> None:

@@ -20,7 +20,7 @@ import pytest
 from PIL import Image
 
 from veilray.errors import Refused
-from veilray.images import Collection
+from veilray.images import Collection, write_image
 from veilray.ledger import Journal, ReleaseState
 from veilray.methods import (
     DPGlow,
@@ -211,7 +211,7 @@ KILL_POINTS = [
 KILLED_RUN = """
 import importlib, os, signal, sys
 from pathlib import Path
-from veilray.images import Collection
+from veilray.images import Collection, write_image
 from veilray.ledger import Journal
 from veilray.methods import load_method, pipeline, condition_rules, facts_of, plan_release, start_release
 from veilray.privacy import MECHANISMS, Claim
@@ -326,6 +326,35 @@ def test_another_claim_is_told_by_its_first_difference(
         continue_release(other, tmp_path / "out", tmp_path / "record", journal)
 
 
+def test_a_changed_pixel_is_another_release(
+    tmp_path: Path, method: DPGlow, folder_of_images: Callable[[int], Path]
+) -> None:
+    journal = Journal(tmp_path / "l.sqlite")
+    folder = folder_of_images(2)
+    start_release(make_plan(method, opened(folder)), tmp_path / "out", tmp_path / "record", journal)
+    path = folder / "NORMAL" / "secret-name-1.png"
+    pixels = np.array(Image.open(path))
+    pixels[0, 0] ^= 1
+    path.unlink()
+    write_image(path, pixels)
+    with pytest.raises(ValueError, match="must hold the same pixels as when") as refused:
+        continue_release(make_plan(method, opened(folder)), tmp_path / "out", tmp_path / "record", journal)
+    assert not re.search(r"[0-9a-f]{16}", str(refused.value))
+
+
+def test_a_job_of_an_earlier_version_is_resumed(
+    tmp_path: Path, method: DPGlow, scanned: Callable[[int], Collection]
+) -> None:
+    plan = make_plan(method, scanned(2))
+    journal = Journal(tmp_path / "l.sqlite")
+    start_release(plan, tmp_path / "out", tmp_path / "record", journal)
+    path = tmp_path / "record" / "job.json"
+    job = json.loads(path.read_text())
+    del job["pixels_sha256"], job["claim"]["in_clear"]
+    path.write_text(json.dumps(job))
+    assert continue_release(plan, tmp_path / "out", tmp_path / "record", journal).images == 2
+
+
 def test_two_processes_cannot_make_one_release(
     tmp_path: Path, method: DPGlow, scanned: Callable[[int], Collection]
 ) -> None:
@@ -351,6 +380,12 @@ def test_no_noise_key_or_seed_is_stored(tmp_path: Path, method: DPGlow, scanned:
         tables = sqlite3.connect(database).execute("SELECT sql FROM sqlite_master WHERE type = 'table'").fetchall()
         words = " ".join(sql for (sql,) in tables).lower()
         assert not re.search(r"\b(seed|noise|nonce|secret)\b", words)
+
+
+def opened(folder: Path) -> Collection:
+    collection = Collection.open(folder)
+    collection.scan()
+    return collection
 
 
 def _interrupt(*_: object, **__: object) -> str:

@@ -13,6 +13,7 @@ from veilray.cli.output import OUT, counted, print_card, print_json
 
 if TYPE_CHECKING:
     from veilray.privacy import Guarantee
+    from veilray.privacy.card import ReleaseOrigin
 
 __all__ = ["card"]
 
@@ -29,14 +30,15 @@ def card(
 
         try:
             with html.open("x", encoding="utf-8") as file:
-                file.write(card_page(told.guarantee, title=told.title))
+                file.write(card_page(told.guarantee, title=told.title, origin=told.origin))
         except FileExistsError:
             raise ValueError(f"--html must be a new file, got {html}, which exists: name another") from None
     if as_json:
         print_json(told.fields)
         return 0
-    print_card(told.guarantee)
-    OUT.print(told.origin, highlight=False)
+    print_card(told.guarantee, origin=told.origin)
+    if told.note:
+        OUT.print(told.note, highlight=False)
     return 0
 
 
@@ -46,13 +48,15 @@ class _Told:
 
     guarantee: Guarantee | None
     title: str
-    origin: str
     fields: dict[str, Any]
+    origin: ReleaseOrigin | None = None
+    note: str = ""
 
 
 def _told(folder: Path) -> _Told:
     from veilray.cloud.received import OBFUSCATED_JSON
     from veilray.methods import read_release
+    from veilray.privacy.card import ReleaseOrigin
 
     if (folder / OBFUSCATED_JSON).is_file():
         return _obfuscated(folder)
@@ -61,8 +65,12 @@ def _told(folder: Path) -> _Told:
     return _Told(
         guarantee,
         counted(guarantee.releases.images, f"released {guarantee.record}"),
-        f"Model {model.name} ({model.method}); released {told['date']} by {told['software']}",
-        {"guarantee": guarantee.to_dict(), "model": model.model_dump(mode="json")},
+        {
+            **{name: told[name] for name in ("identifier", "date", "software")},
+            "guarantee": guarantee.to_dict(),
+            "model": model.model_dump(mode="json"),
+        },
+        ReleaseOrigin(told["identifier"], told["date"], told["software"], model.name, model.method),
     )
 
 
@@ -73,6 +81,6 @@ def _obfuscated(folder: Path) -> _Told:
     return _Told(
         None,
         counted(told.images, "obfuscated image"),
-        f"Obfuscated under key {told.key} on {told.date} by {told.software}: {told.claim}.",
         told.model_dump(mode="json", exclude={"files"}),
+        note=f"Obfuscated under key {told.key} on {told.date} by {told.software}: {told.claim}.",
     )

@@ -9,6 +9,7 @@ from typing import Annotated, Any
 import typer
 
 from veilray.cli import options
+from veilray.cli.check_training import print_training, training_told
 from veilray.cli.opening import open_images, parse_pairs
 from veilray.cli.output import OUT, counted, print_card, print_json, print_quarantine, progress_bar
 
@@ -46,7 +47,7 @@ def check(
     from veilray.api import open_model
     from veilray.api_tables import holds_table
     from veilray.flows import keep_freed_memory
-    from veilray.methods import plan_release
+    from veilray.methods import plan_release, trained_on
     from veilray.privacy import Claim
 
     keep_freed_memory()
@@ -73,7 +74,13 @@ def check(
     with open_images(images, layout, root) as collection:
         told = _counts(collection)
         told["domain"] = _domain(method, collection)
-        guarantee = None if drawn_by is None else plan_release(collection, method, drawn_by, ()).guarantee
+        told["training"] = training_told(
+            method.card.training, trained_on(collection, method), [ref.source for ref in collection.refs]
+        )
+        plan = (
+            None if drawn_by is None else plan_release(collection, method, drawn_by, (), allow_trained_on_released=True)
+        )
+        guarantee = None if plan is None else plan.guarantee
     if drawn_by is not None and guarantee is not None:
         told["guarantee"] = guarantee.to_dict()
         spent = guarantee.patient_epsilon
@@ -90,7 +97,7 @@ def check(
         print_quarantine(collection.quarantine)
         if guarantee is not None:
             print_card(guarantee, title="What would be claimed, before any condition is released")
-    return 1 if told["quarantine"] else 0
+    return 1 if told["quarantine"] or told["training"]["release_refuses"] else 0
 
 
 def _table(
@@ -186,6 +193,7 @@ def _print(told: dict[str, Any]) -> None:
             + ("; another kind than the model knows: train one on this kind" if far else ""),
             style="yellow" if far else "",
         )
+    print_training(told["training"])
     if told.get("largest_patient_would_spend"):
         OUT.print(f"the largest patient would spend epsilon {told['largest_patient_would_spend']}")
     OUT.print("Internal: this looks at originals, carries no claim and must not steer what is released.", style="dim")

@@ -6,6 +6,7 @@ from collections import Counter
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from veilray.cli.check_training import print_training, training_told
 from veilray.cli.output import OUT, counted, print_card, print_json, progress_bar
 
 if TYPE_CHECKING:
@@ -78,6 +79,8 @@ def check_table(
         "quarantine": [{"row": entry.row, "reason": entry.reason} for entry in refused],
         "domain": None if model is None or not len(records) else _domain(model, records),
     }
+    if model is not None and len(records):
+        told["training"] = _training(model, records)
     guarantee = None
     if model is not None and drawn_by is not None:
         guarantee = _planned(model, drawn_by, records, refused)
@@ -88,7 +91,14 @@ def check_table(
         print_json(told)
     else:
         _print(told, guarantee)
-    return 1 if refused else 0
+    return 1 if refused or told.get("training", {}).get("release_refuses") else 0
+
+
+def _training(model: CADPTable, records: Records) -> dict[str, Any]:
+    from veilray.methods.tables import rows_trained_on
+
+    names = [f"row {row}" for row in records.rows.tolist()]
+    return training_told(model.card.training, rows_trained_on(records, model), names, record="row")
 
 
 def _domain(model: CADPTable, records: Records) -> dict[str, float]:
@@ -104,7 +114,7 @@ def _domain(model: CADPTable, records: Records) -> dict[str, float]:
 def _planned(model: CADPTable, drawn_by: Mechanism, records: Records, refused: list[RefusedRow]) -> Guarantee:
     from veilray.methods.tables import plan_table
 
-    return plan_table(records, refused, model, drawn_by, ()).guarantee
+    return plan_table(records, refused, model, drawn_by, (), allow_trained_on_released=True).guarantee
 
 
 def _print(told: dict[str, Any], guarantee: Guarantee | None) -> None:
@@ -125,6 +135,8 @@ def _print(told: dict[str, Any], guarantee: Guarantee | None) -> None:
             + ("; another kind than the model knows: train one on this kind" if far else ""),
             style="yellow" if far else "",
         )
+    if "training" in told:
+        print_training(told["training"])
     if told.get("largest_patient_would_spend"):
         OUT.print(f"the largest patient would spend epsilon {told['largest_patient_would_spend']}")
     reasons = Counter(entry["reason"] for entry in told["quarantine"])

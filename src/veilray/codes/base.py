@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 from abc import ABC, abstractmethod
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, ClassVar, TypeVar
 
@@ -23,7 +23,7 @@ from torch import Tensor, nn
 from veilray.flows.durable import read_json, write_bytes, write_json
 from veilray.registry import Registry
 
-__all__ = ["CODE_FILE", "KEPT_CODES", "KeptCode", "load_code", "rebuilt", "save_code"]
+__all__ = ["CODE_FILE", "KEPT_CODES", "KeptCode", "card_of_code", "load_code", "rebuilt", "save_code"]
 
 CODE_FILE = "code.json"
 _FORMAT, _VERSION = "veilray-kept-code", 1
@@ -77,10 +77,13 @@ class KeptCode(ABC):
 KEPT_CODES: Registry[type[KeptCode]] = Registry("kept code")
 
 
-def save_code(code: KeptCode, folder: Path) -> str:
+def save_code(code: KeptCode, folder: Path, card: Mapping[str, Any] | None = None) -> str:
     """Write `code.json` and its weights (safetensors) into `folder`; return the SHA-256 of `code.json`.
 
     The JSON names the hash of the weights, so its own hash stands for the whole code.
+
+    Args:
+        card: what else a reader of the model should know, such as what it was fitted on. JSON values only.
     """
     folder.mkdir(parents=True, exist_ok=True)
     content = save_tensors({name: tensor.contiguous() for name, tensor in code.tensors().items()})
@@ -88,8 +91,17 @@ def save_code(code: KeptCode, folder: Path) -> str:
     weights = f"code-{digest[:16]}.safetensors"
     write_bytes(folder / weights, content)
     told = {"format": _FORMAT, "version": _VERSION, "kind": code.name, "dimension": code.dimension}
-    write_json(folder / CODE_FILE, {**told, "config": code.config(), "weights": weights, "weights_sha256": digest})
+    beside = {} if card is None else {"card": dict(card)}
+    write_json(
+        folder / CODE_FILE, {**told, "config": code.config(), "weights": weights, "weights_sha256": digest, **beside}
+    )
     return hashlib.sha256((folder / CODE_FILE).read_bytes()).hexdigest()
+
+
+def card_of_code(folder: Path) -> dict[str, Any]:
+    """The `card` that `save_code` was given; empty where it was given none."""
+    told = read_json(folder / CODE_FILE, "the kept code").get("card", {})
+    return told if isinstance(told, dict) else {}
 
 
 def load_code(folder: Path) -> KeptCode:

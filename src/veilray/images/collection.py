@@ -218,12 +218,22 @@ class Collection:
     def duplicates(self) -> tuple[tuple[int, ...], ...]:
         """Groups of two or more indices whose images have equal pixels; raises ValueError before `scan`."""
         groups: dict[bytes, list[int]] = {}
-        for ref in self._refs:
-            digest = self._shelf.digests.get((ref.source, ref.frame))
-            if digest is None:
-                raise ValueError("collection must be scanned before duplicates are known: call scan()")
-            groups.setdefault(digest, []).append(ref.index)
+        for index, content in enumerate(self.contents):
+            groups.setdefault(content, []).append(index)
         return tuple(tuple(group) for group in groups.values() if len(group) > 1)
+
+    @property
+    def contents(self) -> tuple[bytes, ...]:
+        """The SHA-256 of each image's pixels as its source has them; raises ValueError before `scan`."""
+        found = tuple(self._shelf.digests.get((ref.source, ref.frame)) for ref in self._refs)
+        if None in found:
+            raise ValueError("collection must be scanned before its contents are known: call scan()")
+        return tuple(content for content in found if content is not None)
+
+    @property
+    def scanned(self) -> bool:
+        """Whether every image was decoded once; see `scan`."""
+        return all((ref.source, ref.frame) in self._shelf.digests for ref in self._refs)
 
     def without_duplicates(self) -> Self:
         """The first image of each group of equal ones, and all others; raises ValueError before `scan`."""

@@ -6,7 +6,7 @@ from veilray.methods.conditions import ConditionRule, condition_rules, draw_cond
 from veilray.methods.declared import facts_of
 from veilray.methods.directional import DirectionalRelease
 from veilray.methods.dp_glow import DPGlow
-from veilray.methods.pipeline import Outcome, Plan, continue_release, plan_release, start_release
+from veilray.methods.pipeline import Outcome, Plan, continue_release, plan_release, start_release, trained_on
 from veilray.methods.publication import read_release
 from veilray.methods.record import Record, find_record
 from veilray.methods.selection import SelectionRelease
@@ -36,4 +36,5 @@ __all__ = [
     "read_card",
     "read_release",
     "start_release",
+    "trained_on",
 ]

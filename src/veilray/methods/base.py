@@ -11,7 +11,7 @@ from typing import Any, ClassVar, Literal, Self
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field
 
 from veilray.codes import KeptCode
 from veilray.errors import Refused
@@ -35,6 +35,8 @@ __all__ = ["METHODS", "Method", "Model", "ModelCard", "Release", "ReleaseContext
 CARD = "model.json"
 OBFUSCATION = "obfuscation"
 _CANDIDATES, _MOST_CANDIDATES = 1024, 2**16
+_OF_SETTINGS = ("kept", "parameters")
+"""Figures that the options of a fit determine, whatever the records were."""
 
 Progress = Callable[[int, int], None]
 """Called with (done, total); for progress on stderr."""
@@ -43,7 +45,9 @@ Progress = Callable[[int, int], None]
 class ModelCard(BaseModel):
     """What a MODEL folder says of itself: written by `fit`, printed on every card, shipped in every RELEASE.
 
-    It holds nothing that points to a training record: counts, geometry and figures only.
+    It holds nothing that points to a training record: counts, geometry and figures only. Training is deterministic, so
+    hash and figures do tell whether a guess at *all* training records is right: `for_release` leaves them out unless
+    those records are public.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -60,8 +64,22 @@ class ModelCard(BaseModel):
     levels_of: dict[str, tuple[str, ...]] = Field(default_factory=dict)
     figures: dict[str, float] = Field(default_factory=dict)
     configuration: dict[str, Any] = Field(default_factory=dict)
-    weights_sha256: str
+    weights_sha256: str = Field(pattern=r"^([0-9a-f]{64})?$")
     intended_use: str = "training and testing of image models; not for diagnosis"
+
+    def for_release(self) -> ModelCard:
+        """The card as it leaves with a release; see the class."""
+        if self.training.data == "public":
+            return self
+        figures = {name: value for name, value in self.figures.items() if name in _OF_SETTINGS}
+        return self.model_copy(update={"figures": figures, "levels_of": {}, "weights_sha256": ""})
+
+    @property
+    def weights_words(self) -> str:
+        """The hash of the weights, for readers of a release, or why it is not there."""
+        if self.weights_sha256:
+            return f"weights SHA-256 {self.weights_sha256}"
+        return "without the hash of its weights, which would tell of the records it was trained on"
 
     def write(self, folder: Path) -> None:
         """Write `model.json` into the folder, atomically."""
@@ -239,8 +257,11 @@ def read_card(folder: Path) -> ModelCard:
     if not path.is_file():
         raise ValueError(f"MODEL must be a folder written by `veilray fit` with a {CARD} in it, got {folder}")
     try:
-        return ModelCard.model_validate(json.loads(path.read_bytes()))
-    except (ValidationError, json.JSONDecodeError, UnicodeDecodeError) as error:
+        card = ModelCard.model_validate(json.loads(path.read_bytes()))
+        if not card.weights_sha256:
+            raise ValueError("no hash of the weights")
+        return card
+    except ValueError as error:  # not JSON, not UTF-8, or not a card
         raise ValueError(f"{path} must be a model card of version 1, got: {error}") from None
 
 

@@ -51,8 +51,9 @@ from veilray.methods.base import METHODS, Method, ModelCard, read_card
 from veilray.methods.budget import shared_budget
 from veilray.methods.declared import Declared, Facts, parse_bounds
 from veilray.methods.domain import Domain, complexity
-from veilray.methods.fitting import PublicImages, fitted_to, public_images, training_schedule, training_statement
+from veilray.methods.fitting import PublicImages, fitted_to, public_images, training_schedule
 from veilray.methods.latent_directions import LatentDirections, task_reader
+from veilray.methods.training_record import check_statement, training_beside, training_statement
 from veilray.privacy import Claim, Entropy, Mechanism, ModelTraining
 from veilray.privacy.samplers.normal import normals
 
@@ -202,6 +203,7 @@ class CADP(Method):
             },
             weights_sha256=_save_networks(flow, declared, directions, folder, training),
         )
+        images.record.write(card.weights_sha256)
         method = cls(flow, declared, directions, card, domain)
         method.save(folder)
         return method
@@ -218,8 +220,8 @@ class CADP(Method):
         flow = load_flow(folder, ConditionalGlow)
         directions, sha256 = LatentDirections.load(folder)
         beside = load_card(folder)
-        trained_on = beside["card"].get("training_data")
-        if (_hash_of(beside, sha256), trained_on) != (card.weights_sha256, card.training.data):
+        check_statement(folder, card.training, beside["card"])
+        if _hash_of(beside, sha256) != card.weights_sha256:
             raise ValueError(f"{folder} must hold the weights its model card tells of, got others: fit the model anew")
         declared = Declared.from_list(beside["card"].get("conditions"))
         if declared.config.categorical != flow.conditions.categorical or (
@@ -341,8 +343,7 @@ def _save_networks(
 ) -> str:
     """Write flow and directions; return the SHA-256 that stands for both."""
     conditions = declared.to_list()
-    told = {"training_data": training.data, "statement": training.statement, "conditions": conditions}
-    save_flow(flow, folder, told)
+    save_flow(flow, folder, {**training_beside(training), "conditions": conditions})
     return _hash_of(load_card(folder), directions.save(folder))
 
 

@@ -21,15 +21,16 @@ from typing import Any, ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
-from veilray.codes import ContentCode, KeptCode, LatentCode, load_code, save_code
+from veilray.codes import ContentCode, KeptCode, LatentCode, card_of_code, load_code, save_code
 from veilray.flows import ConditionalGlow, GlowConfig, Progress, load_card, load_flow, save_flow
 from veilray.images import RULE, Collection, Geometry
 from veilray.methods.base import METHODS, Method, ModelCard, read_card
 from veilray.methods.code_fitting import CodeFit, CodePlan, CodeProgress
 from veilray.methods.domain import Domain, complexity
-from veilray.methods.fitting import public_images, training_schedule, training_statement
+from veilray.methods.fitting import public_images, training_schedule
 from veilray.methods.rehearsal import EPSILONS, alignment
 from veilray.methods.rendering import ContentRenderer, LatentRenderer, Renderer
+from veilray.methods.training_record import check_statement, training_beside, training_statement
 from veilray.privacy import Claim, Entropy, Mechanism, ModelTraining, SeededEntropy
 from veilray.privacy.exact import ExactLike
 from veilray.privacy.mechanisms.directional import Directional
@@ -137,6 +138,7 @@ class KeptCodeMethod(Method):
             )
             method = cls(kept, flow, card, domain)
             method._prepare(images.training, images.validation)
+            images.record.write(card.weights_sha256)
             method.save(folder)
         return method
 
@@ -156,6 +158,7 @@ class KeptCodeMethod(Method):
         if not isinstance(code, ContentCode | LatentCode):
             raise ValueError(f"{folder} must hold a content code or a code in the latent, got {code.name}")
         flow = load_flow(folder, ConditionalGlow) if isinstance(code, ContentCode) else None
+        check_statement(folder, card.training, card_of_code(folder) if flow is None else load_card(folder)["card"])
         if _networks_hash(folder, flow) != card.weights_sha256:
             raise ValueError(f"{folder} must hold the weights its model card tells of, got others: fit the model anew")
         try:
@@ -237,9 +240,10 @@ def _write_networks(
     code: ContentCode | LatentCode, flow: ConditionalGlow | None, folder: Path, training: ModelTraining
 ) -> str:
     """Write code and flow; return the SHA-256 that stands for both."""
-    save_code(code, folder)
+    beside = training_beside(training)
+    save_code(code, folder, beside)
     if flow is not None:
-        save_flow(flow, folder, {"training_data": training.data, "statement": training.statement})
+        save_flow(flow, folder, beside)
     return _networks_hash(folder, flow)
 
 

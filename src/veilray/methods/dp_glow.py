@@ -33,7 +33,8 @@ from veilray.flows import (
 from veilray.images import RULE, Collection, Geometry
 from veilray.methods.base import METHODS, Method, ModelCard, read_card
 from veilray.methods.domain import Domain, complexity
-from veilray.methods.fitting import fitted_to, public_images, training_schedule, training_statement
+from veilray.methods.fitting import fitted_to, public_images, training_schedule
+from veilray.methods.training_record import check_statement, training_beside, training_statement
 from veilray.privacy import Entropy, ModelTraining
 from veilray.privacy.samplers.normal import normals
 
@@ -125,6 +126,7 @@ class DPGlow(Method):
             configuration=config.to_dict(),
             weights_sha256=_save_flow(flow, folder, training),
         )
+        images.record.write(card.weights_sha256)
         method = cls(flow, card, domain)
         method.save(folder)
         return method
@@ -140,7 +142,8 @@ class DPGlow(Method):
         card = read_card(folder)
         flow = load_flow(folder)
         beside = load_card(folder)
-        if (beside["weights_sha256"], beside["card"].get("training_data")) != (card.weights_sha256, card.training.data):
+        check_statement(folder, card.training, beside["card"])
+        if beside["weights_sha256"] != card.weights_sha256:
             raise ValueError(f"{folder} must hold the weights its model card tells of, got others: fit the model anew")
         try:
             domain = Domain.from_dict(json.loads((folder / _DOMAIN).read_text()))
@@ -175,7 +178,7 @@ class DPGlow(Method):
 
 def _save_flow(flow: Glow, folder: Path, training: ModelTraining) -> str:
     """Write the flow's own files; return the SHA-256 of its weights."""
-    save_flow(flow, folder, {"training_data": training.data, "statement": training.statement})
+    save_flow(flow, folder, training_beside(training))
     return str(load_card(folder)["weights_sha256"])
 
 

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from veilray.flows import TrainingConfig
 from veilray.images import Collection, Geometry, hash_fraction
 from veilray.methods.declared import facts_of
-from veilray.privacy import ModelTraining
+from veilray.methods.training_record import TrainingRecord
 
 __all__ = [
     "PublicImages",
@@ -26,7 +26,6 @@ __all__ = [
     "public_images",
     "public_levels",
     "training_schedule",
-    "training_statement",
 ]
 
 _VALIDATION_SHARE = 0.1
@@ -34,17 +33,20 @@ _BEGUN = ("checkpoint", "code.json")
 """What an interrupted fit leaves behind to continue from."""
 _SCRATCH = ".training-"
 _LARGEST_RATE = 1.0
-_TRAINING_DATA = ("public", "other patients", "not covered")
 
 
 @dataclass(frozen=True)
 class PublicImages:
-    """Images `(n, c, h, w)` to train on and to validate with, of different patients, and what is known of each."""
+    """Images `(n, c, h, w)` to train on and to validate with, of different patients, and what is known of each.
+
+    `record` holds keyed hashes of them all, for the owner's side: `fit` leaves it before it writes the model card.
+    """
 
     training: NDArray[Any]
     validation: NDArray[Any]
     patients: int | None
     levels_of: dict[str, tuple[str, ...]]
+    record: TrainingRecord
     training_facts: list[dict[str, str]] = field(default_factory=list)
     validation_facts: list[dict[str, str]] = field(default_factory=list)
 
@@ -62,6 +64,8 @@ def public_images(collection: Collection, geometry: Geometry, folder: Path, *, r
     found = check_model_folder(folder, resume=resume)
     if len(collection.refs) < 10:
         raise ValueError(f"IMAGES must hold at least 10 images to train on, got {len(collection.refs)}")
+    if not collection.scanned:
+        collection.scan()
     kept, held_out = _hold_out(collection)
     folder.mkdir(parents=True, exist_ok=True)
     for left in folder.glob(f"{_SCRATCH}*"):
@@ -75,7 +79,13 @@ def public_images(collection: Collection, geometry: Geometry, folder: Path, *, r
             shutil.rmtree(scratch)
         patients = None if collection.unidentified else len(kept.patients())
         yield PublicImages(
-            training, validation, patients, public_levels(collection), facts_of(kept.refs), facts_of(held_out.refs)
+            training,
+            validation,
+            patients,
+            public_levels(collection),
+            TrainingRecord.of(collection.contents, collection.patients()),
+            facts_of(kept.refs),
+            facts_of(held_out.refs),
         )
     finally:
         shutil.rmtree(scratch, ignore_errors=True)
@@ -97,13 +107,6 @@ def check_model_folder(folder: Path, *, resume: bool) -> bool:
     if not inside.intersection(_BEGUN) and any(not name.startswith(_SCRATCH) for name in inside):
         raise ValueError(f"MODEL must be a new folder or one of an interrupted fit, got {folder}: name another")
     return True
-
-
-def training_statement(training_data: str, statement: str) -> ModelTraining:
-    """What the card says of the training images. Raises ValueError for an unknown kind."""
-    if training_data not in _TRAINING_DATA:
-        raise ValueError(f"training data must be one of {', '.join(_TRAINING_DATA)}, got {training_data!r}")
-    return ModelTraining(data=training_data, statement=statement or "not stated")  # type: ignore[arg-type]  # checked
 
 
 def training_schedule(

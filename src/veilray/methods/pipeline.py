@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import glob
 import hashlib
+import json
 import os
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -35,11 +36,15 @@ from veilray.methods.kept import Kept
 from veilray.methods.publication import ImageSpool
 from veilray.methods.record import Committed, Record
 from veilray.methods.spool import Describe
+from veilray.methods.training_record import Overlap, find_training_record, released_training
 from veilray.privacy import Entropy, Guarantee, Mechanism, Releases, SystemEntropy
 
 __all__ = ["Outcome", "Plan", "check_same_job", "check_told", "continue_release", "plan_release", "start_release"]
 
 _BATCH = 64
+_SOURCES = {"sources_sha256": "files, cells, patients and labels", "pixels_sha256": "pixels"}
+_ADDED_LATER = {"pixels_sha256"}
+"""What the job of an earlier version does not hold."""
 
 
 @dataclass(frozen=True)
@@ -97,8 +102,11 @@ def plan_release(
     kept: Kept | None = None,
     describe: Describe | None = None,
     decode_under: Mapping[str, str] | None = None,
+    allow_trained_on_released: bool = False,
 ) -> Plan:
     """Work out the whole claim of a release; spends nothing and looks at no pixel.
+
+    The hashes that the scan took of the pixels are compared with those of the records that the model was fitted on.
 
     Args:
         collection: scanned beforehand, so that refused files are known before anything is drawn.
@@ -106,17 +114,22 @@ def plan_release(
         kept: `Kept.of` the method and mechanism; a release of a method with a kept code cannot start without.
         describe: writes the data set card from what release.json tells.
         decode_under: facts that the decoder is told of every picture in place of its own (a counterfactual).
+        allow_trained_on_released: release by a network that may have been trained on these records; the headline of
+            the claim then says so.
 
     Raises:
         ValueError: for zero images, a mechanism of another dimension than the model's, or facts to decode under that
             the model does not know.
-        Refused: for a kept code that was not fitted on public images.
+        Refused: for a kept code that was not fitted on public images, or a network that may know the records.
     """
     refs = collection.refs
     if not refs:
         raise ValueError("IMAGES must hold at least one readable image, got none: see the quarantine for reasons")
     _code_may_leave(method)
     check_told(method, decode_under or {})
+    training = released_training(
+        method.card.training, trained_on(collection, method), allowed=allow_trained_on_released
+    )
     patients = Counter(ref.patient for ref in refs)
     known = None not in patients
     guarantee = mechanism.guarantee(method.dimension).with_release(
@@ -126,7 +139,7 @@ def plan_release(
             largest_patient=max(patients.values()) if known else None,
         ),
         conditions={rule.name: rule.policy for rule in rules},
-        model_training=method.card.training,
+        model_training=training,
         in_clear=("rows, columns and bit depth of each source image, kept on request",) if keep_geometry else (),
     )
     images_of = {patient: count for patient, count in patients.items() if patient is not None}
@@ -145,6 +158,18 @@ def plan_release(
         describe,
         dict(decode_under or {}),
     )
+
+
+def trained_on(collection: Collection, method: Method) -> Overlap | None:
+    """Which images of a scanned collection are among those that the model was fitted on; None where nobody knows.
+
+    Patients are compared where the model says that its own were others: elsewhere equal keys say nothing.
+    """
+    record = find_training_record(method.card.weights_sha256)
+    if record is None:
+        return None
+    others = method.card.training.data == "other patients"
+    return record.overlap(collection.contents, collection.patients() if others else ())
 
 
 def _code_may_leave(method: Method) -> None:
@@ -336,12 +361,15 @@ def _in_geometry(plan: Plan, ref: ImageRef, picture: NDArray[Any]) -> NDArray[An
 
 def check_same_job(now: Mapping[str, Any], job: Mapping[str, Any]) -> None:
     """A resumed run must ask for what the record was started with. Raises ValueError for another thing."""
+    job = {**{name: now[name] for name in _ADDED_LATER & now.keys()}, **job}
+    if "claim" in job:  # one that an earlier version wrote lacks the fields that came later
+        job["claim"] = Guarantee.from_json(json.dumps(job["claim"])).to_dict()
     for asked in (*now, *sorted(job.keys() - now.keys() - {"identifier"})):
         name, was, value = _first_difference(asked, job.get(asked), now.get(asked))
-        if was != value and asked == "sources_sha256":  # no number derived from the sources belongs in a message
+        if was != value and asked in _SOURCES:  # no number derived from the sources belongs in a message
             raise ValueError(
-                "IMAGES or TABLE must be the same files, patients and labels as when this release was started, got "
-                "others: resume with the same, or start a new release"
+                f"IMAGES or TABLE must hold the same {_SOURCES[asked]} as when this release was started, got others: "
+                "resume with the same, or start a new release"
             )
         if was != value:
             raise ValueError(
@@ -368,6 +396,7 @@ def _asked(plan: Plan, out: Path) -> dict[str, Any]:
         **plan.job,
         "out": str(out),
         "sources_sha256": sources.hexdigest(),
+        "pixels_sha256": hashlib.sha256(b"".join(plan.collection.contents)).hexdigest(),
         "levels": {rule.name: list(rule.levels) for rule in plan.rules},
         "claim": plan.guarantee.to_dict(),
         **({"decode_under": dict(plan.decode_under)} if plan.decode_under else {}),

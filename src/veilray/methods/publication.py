@@ -32,9 +32,9 @@ from veilray.images import write_image
 from veilray.methods.base import ModelCard
 from veilray.methods.kept import CANDIDATES, CODES, KEPT_FOLDER, Kept
 from veilray.methods.record import Committed
-from veilray.methods.spool import FORMAT, RELEASE_JSON, Describe, Spool, claim_of, sha256_of
+from veilray.methods.spool import FORMAT, RELEASE_JSON, Describe, Spool, claim_of, origin_of, sha256_of
 from veilray.privacy import Guarantee
-from veilray.privacy.card import card_text
+from veilray.privacy.card import ReleaseOrigin, card_text
 
 __all__ = ["ImageSpool", "read_release"]
 
@@ -73,7 +73,8 @@ class ImageSpool(Spool):
             Refused: where the rows of a kept code were not committed with their images.
         """
         self.write("manifest.csv", _manifest(files))
-        readme = _readme(guarantee, card, len(files), kept, describe is not None, decoded_under or {})
+        origin = origin_of(card, identifier=identifier, version=version, day=day)
+        readme = _readme(guarantee, origin, card, len(files), kept, describe is not None, decoded_under or {})
         self.write("README", readme)
         told = {
             **claim_of(guarantee, card, identifier=identifier, version=version, day=day),
@@ -126,6 +127,7 @@ def _manifest(files: Sequence[Committed]) -> str:
 
 def _readme(
     guarantee: Guarantee,
+    origin: ReleaseOrigin,
     card: ModelCard,
     count: int,
     kept: Kept | None,
@@ -150,8 +152,8 @@ def _readme(
         f"{title}\n{'=' * len(title)}\n\n"
         "These pictures were made by veilray from images that stay where they were taken.\n"
         "This is what is promised about them:\n\n"
-        f"{card_text(guarantee)}\n"
-        f"Model: {card.name} ({card.method}), weights SHA-256 {card.weights_sha256}.\n"
+        f"{card_text(guarantee, origin)}\n"
+        f"Model: {card.name} ({card.method}), {card.for_release().weights_words}.\n"
         f"Geometry, brought from each source by this rule:\n{textwrap.indent(card.geometry_rule, '  ')}\n"
         f"{files}"
     )

@@ -15,8 +15,9 @@ from veilray.errors import Refused
 from veilray.methods.base import ModelCard
 from veilray.methods.record import Committed
 from veilray.privacy import Guarantee
+from veilray.privacy.card import ReleaseOrigin
 
-__all__ = ["FORMAT", "RELEASE_JSON", "Describe", "Spool", "claim_of", "sha256_of"]
+__all__ = ["FORMAT", "RELEASE_JSON", "Describe", "Spool", "claim_of", "origin_of", "sha256_of"]
 
 RELEASE_JSON = "release.json"
 FORMAT = "veilray-release"
@@ -148,8 +149,13 @@ def claim_of(guarantee: Guarantee, card: ModelCard, *, identifier: str, version:
             "patient_epsilon": _text(guarantee.patient_epsilon),
             "patient_delta": _text(guarantee.patient_delta),
         },
-        "model": card.model_dump(mode="json"),
+        "model": card.for_release().model_dump(mode="json"),
     }
+
+
+def origin_of(card: ModelCard, *, identifier: str, version: str, day: date) -> ReleaseOrigin:
+    """Where a release is from, for its card."""
+    return ReleaseOrigin(identifier, day.isoformat(), f"veilray {version}", card.name, card.method)
 
 
 def _text(value: Fraction | None) -> str | None:

@@ -13,7 +13,7 @@ from veilray.privacy.composition import events_of, reported_epsilon, total_in_gd
 from veilray.privacy.exact import decimal_text
 from veilray.privacy.guarantee import EMPIRICAL, Bound, ConditionPolicy, Guarantee
 
-__all__ = ["CardEntry", "card_entries", "card_text"]
+__all__ = ["CardEntry", "ReleaseOrigin", "card_entries", "card_text"]
 
 READING_DELTA = Fraction(1, 10**6)
 """Delta of the (epsilon, delta) reading that the card shows beside the sum."""
@@ -40,7 +40,18 @@ class CardEntry:
     warning: bool = False
 
 
-def card_entries(guarantee: Guarantee | None) -> list[CardEntry]:
+@dataclass(frozen=True)
+class ReleaseOrigin:
+    """Which release a card is of: its identifier, day (ISO 8601) and software, and the model that made it."""
+
+    identifier: str
+    date: str
+    software: str
+    model: str
+    method: str
+
+
+def card_entries(guarantee: Guarantee | None, origin: ReleaseOrigin | None = None) -> list[CardEntry]:
     """The card's entries, most important first. Without a guarantee there is one: that there is none."""
     if guarantee is None:
         return [CardEntry("Claim", f"{EMPIRICAL}.", warning=True), *_limits()]
@@ -84,15 +95,18 @@ def card_entries(guarantee: Guarantee | None) -> list[CardEntry]:
         entries.append(CardEntry("Network trained on", f"{training.data}: {training.statement}"))
     entries.append(CardEntry("Covered", _covered(guarantee)))
     entries.append(CardEntry("Not covered", "; ".join(guarantee.not_covered()) + "."))
+    if origin is not None:
+        made = f"{origin.identifier}, of {origin.date}, by {origin.software}"
+        entries.append(CardEntry("Release", f"{made}; model {origin.model} ({origin.method})."))
     return [*entries, *_limits()]
 
 
-def card_text(guarantee: Guarantee | None, width: int = 100) -> str:
+def card_text(guarantee: Guarantee | None, origin: ReleaseOrigin | None = None, width: int = 100) -> str:
     """The card as plain text of at most `width` columns."""
     indent = " " * 20
     lines = [
         textwrap.fill(f"{entry.heading + ':':<20}{entry.text}", width, subsequent_indent=indent)
-        for entry in card_entries(guarantee)
+        for entry in card_entries(guarantee, origin)
     ]
     return "\n".join(lines) + "\n"
 
@@ -110,13 +124,19 @@ def _claim(guarantee: Guarantee) -> str:
         )
     among = " that agrees on all that is released in clear" if guarantee.shows_in_clear else ""
     slip = "" if guarantee.delta == 0 else ", but for a chance of delta"
-    return (
-        f"local differential privacy for every {unit}: {figures}. Whatever the {record} was, each possible output is "
-        f"as likely as for any other {record}{among}, within that factor e^epsilon{slip}."
-        if guarantee.unit == "image"
-        else f"local differential privacy for every {unit}: {figures}. This says nothing strong about the whole "
-        f"{record}, for which it comes to epsilon {decimal_text(guarantee.total_image_epsilon)}."
-    )
+    given = ", given the network" if guarantee.network_may_know else ""
+    said = f"local differential privacy for every {unit}{given}: {figures}. "
+    if whole:
+        said += (
+            f"Whatever the {record} was, each possible output is as likely as for any other {record}{among}, within "
+            f"that factor e^epsilon{slip}."
+        )
+    else:
+        said += (
+            f"This says nothing strong about the whole {record}, for which it comes to epsilon "
+            f"{decimal_text(guarantee.total_image_epsilon)}."
+        )
+    return " ".join([said, *guarantee.network_sentences()])
 
 
 def _up(value: float, digits: int = 3) -> str:

@@ -99,9 +99,13 @@ class ConditionPolicy:
 
 @dataclass(frozen=True, kw_only=True, config=_STRICT)
 class ModelTraining:
-    """The records on which the network was trained: the claim covers them only as stated here."""
+    """The records on which the network was trained: the claim covers them only as stated here.
 
-    data: Literal["public", "other patients", "dp-sgd", "not covered"]
+    `other patients`, `other records`: none of them is released; where nothing says whose a record is, one of the same
+    patient may be. `not covered`: released records may be among them, and the headline of the claim says so.
+    """
+
+    data: Literal["public", "other patients", "other records", "dp-sgd", "not covered"]
     statement: str = Field(min_length=1, max_length=2000)
     epsilon: Exact | None = None
     delta: Exact | None = None
@@ -217,6 +221,27 @@ class Guarantee:
         """True where something is released in clear: the claim is then about images that agree on it."""
         return bool(self.in_clear) or any(condition.policy == "public" for condition in self.conditions.values())
 
+    @property
+    def network_may_know(self) -> bool:
+        """True where released records may be among those that the network was trained on: the claim is then about
+        what the network's own weights do not tell."""
+        return self.model_training is not None and self.model_training.data == "not covered"
+
+    def network_sentences(self) -> list[str]:
+        """What the headline must add on the network's training; none where no released record had a part in it."""
+        training = self.model_training
+        if self.network_may_know:
+            return [
+                f"The network was trained on records that may be among the released {self.record}s: what it tells of "
+                "them is not covered."
+            ]
+        if training is not None and training.epsilon is not None and training.delta is not None:
+            return [
+                "The network was trained with differential privacy: for a record of its training, epsilon "
+                f"{decimal_text(training.epsilon)} and delta {float(training.delta):.3g} are added."
+            ]
+        return []
+
     def odds_sentence(self, candidates: int = 1000) -> str:
         """The claim as odds, in one sentence; rounded up."""
         percent = Fraction(self.odds(candidates)) * 100
@@ -227,6 +252,10 @@ class Guarantee:
         if self.shows_in_clear:
             sentence += f" Only {self.record}s that agree on all that is released in clear count among them."
         return sentence
+
+    def summary(self) -> str:
+        """The claim for a reader of one paragraph: the odds, and what its headline must add."""
+        return " ".join([self.odds_sentence(), *self.network_sentences()])
 
     def ceiling(self) -> dict[str, float] | None:
         """What no pure mechanism of this whole-image epsilon can exceed; None when delta is not 0.
@@ -253,13 +282,19 @@ class Guarantee:
                 f"(the claim holds among {self.record}s that agree on it)"
             )
         lines += list(self.in_clear)
+        readable = ", and so that its file could be read (one that cannot be is left out)"
         lines.append(
-            f"that {self.a_record} is part of the release; how many {self.record}s and patients there are, and the "
-            "most of one patient"
+            f"that {self.a_record} is part of the release{readable if self.record == 'image' else ''}; how many "
+            f"{self.record}s and patients there are, and the most of one patient"
         )
         training = self.model_training
         if training is None or training.data == "not covered":
-            lines.append("the records on which the network was trained")
+            lines.append(f"the records on which the network was trained, released {self.record}s among them or not")
+        elif training.data == "other records":
+            lines.append(
+                f"the records on which the network was trained (other records: {training.statement}), which may be of "
+                "the same patients"
+            )
         elif training.data == "dp-sgd" and training.epsilon is not None and training.delta is not None:
             lines.append(
                 f"the records on which the network was trained, beyond their own DP-SGD claim "

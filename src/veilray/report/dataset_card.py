@@ -101,7 +101,7 @@ def _markdown(told: Mapping[str, Any]) -> str:
     there = {f"{PurePosixPath(name).parts[0]}/" if "/" in name else name for name in told["files"]}
     return TEMPLATES.get_template("dataset.md").render(
         title=_title(told),
-        summary=guarantee.odds_sentence(),
+        summary=guarantee.summary(),
         size=size_category(len(pictures)),
         classes=_composition(guarantee, pictures),
         label_note=_label_note(guarantee),
@@ -116,6 +116,7 @@ def _markdown(told: Mapping[str, Any]) -> str:
         model=model,
         software=told["software"],
         date=told["date"],
+        identifier=told["identifier"],
         files=[(name, text) for name, text in _MEANINGS.items() if name in there | {"release.json", CROISSANT}],
     )
 
@@ -144,7 +145,7 @@ def _croissant(told: Mapping[str, Any]) -> dict[str, Any]:
         "@type": "sc:Dataset",
         "conformsTo": "http://mlcommons.org/croissant/1.0",
         "name": f"veilray-release-{told['identifier'][:12]}",
-        "description": f"{_title(told)}. {guarantee.odds_sentence()} {_counterfactual(told)}SHA-256 of every picture: "
+        "description": f"{_title(told)}. {guarantee.summary()} {_counterfactual(told)}SHA-256 of every picture: "
         "release.json.",
         "version": "1.0.0",
         "datePublished": told["date"],

@@ -11,7 +11,7 @@ from typing import Any
 from jinja2 import Environment, PackageLoader, select_autoescape
 
 from veilray.privacy import Guarantee
-from veilray.privacy.card import card_entries
+from veilray.privacy.card import ReleaseOrigin, card_entries
 from veilray.privacy.exact import decimal_text
 
 __all__ = ["DemoFacts", "card_page", "demo_page"]
@@ -32,9 +32,9 @@ class DemoFacts:
     commands: Sequence[str]
 
 
-def card_page(guarantee: Guarantee | None, title: str) -> str:
+def card_page(guarantee: Guarantee | None, title: str, origin: ReleaseOrigin | None = None) -> str:
     """The guarantee card as a page."""
-    return _PAGES.get_template("card.html").render(title=title, entries=card_entries(guarantee))
+    return _PAGES.get_template("card.html").render(title=title, entries=card_entries(guarantee, origin))
 
 
 def demo_page(facts: DemoFacts) -> str:

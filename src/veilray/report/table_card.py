@@ -51,7 +51,7 @@ def _markdown(told: Mapping[str, Any]) -> str:
     there = {*told["files"], "release.json", CROISSANT}
     return TEMPLATES.get_template("table.md").render(
         title=_title(told),
-        summary=guarantee.odds_sentence(),
+        summary=guarantee.summary(),
         size=size_category(table["rows"]),
         columns=table["columns"],
         conditions=guarantee.conditions,
@@ -77,7 +77,7 @@ def _croissant(told: Mapping[str, Any]) -> dict[str, Any]:
         "@type": "sc:Dataset",
         "conformsTo": "http://mlcommons.org/croissant/1.0",
         "name": f"veilray-release-{told['identifier'][:12]}",
-        "description": f"{_title(told)}. {guarantee.odds_sentence()}{under}",
+        "description": f"{_title(told)}. {guarantee.summary()}{under}",
         "version": "1.0.0",
         "datePublished": told["date"],
         "license": LICENCE,

@@ -455,7 +455,7 @@ def test_a_refusal_of_the_ledger_leaves_nothing(
     ("change", "message"),
     [
         ({"epsilon": "5"}, "epsilon must be '4' as when this release was started"),
-        ({"records": 7}, "TABLE must be the same files, patients and labels as when this release was started"),
+        ({"records": 7}, "TABLE must hold the same files, cells, patients and labels as when"),
         ({"diagnosis": "public"}, "claim"),
         ({"decode_under": {"diagnosis": "benign"}}, "decode_under must be"),
     ],
@@ -476,7 +476,7 @@ def test_other_cells_are_another_release(
     folder = released(6)
     private = people(6, 1)
     private.values[3, 2] = 1.0
-    with pytest.raises(ValueError, match="TABLE must be the same files"):
+    with pytest.raises(ValueError, match="TABLE must hold the same files, cells"):
         continue_table(make_plan(private), folder, tmp_path / "out-record", Journal(tmp_path / "ledger.sqlite"))
 
 

@@ -32,10 +32,11 @@ from veilray.autoencoders import AUTOENCODERS, Autoencoder
 from veilray.flows.durable import write_bytes
 from veilray.images import RULE, Collection, Geometry
 from veilray.methods.base import ModelCard, read_card
-from veilray.methods.fitting import public_images, training_statement
+from veilray.methods.fitting import public_images
 from veilray.methods.obfuscation.intensity_map import MapFamily, Scope, apply_each
 from veilray.methods.obfuscation.keys import Key
 from veilray.methods.obfuscation.survival import family_figures
+from veilray.methods.training_record import training_statement
 from veilray.privacy import Entropy, ModelTraining, SystemEntropy
 from veilray.privacy.guarantee import EMPIRICAL
 

@@ -12,6 +12,7 @@ from veilray.methods.tables.release import (
     continue_table,
     drawn_records,
     plan_table,
+    rows_trained_on,
     start_table,
 )
 from veilray.methods.tables.response import Budget, ResponseRecords
@@ -31,5 +32,6 @@ __all__ = [
     "is_table",
     "open_table",
     "plan_table",
+    "rows_trained_on",
     "start_table",
 ]

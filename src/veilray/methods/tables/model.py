@@ -41,11 +41,17 @@ from veilray.flows.durable import read_json
 from veilray.methods.base import Model, ModelCard, read_card
 from veilray.methods.declared import Declared, DeclaredCondition, Facts
 from veilray.methods.domain import Domain
-from veilray.methods.fitting import check_model_folder, ema_decay, training_statement
+from veilray.methods.fitting import check_model_folder, ema_decay
 from veilray.methods.latent_directions import LatentDirections
 from veilray.methods.tables.coordinates import Coordinates
 from veilray.methods.tables.ranking import ranked_directions, row_reader
-from veilray.privacy import Entropy, Mechanism
+from veilray.methods.training_record import (
+    TrainingRecord,
+    check_statement,
+    training_beside,
+    training_statement,
+)
+from veilray.privacy import Entropy, Mechanism, ModelTraining
 from veilray.privacy.samplers.normal import normals
 from veilray.tables import Records, Schema
 
@@ -199,15 +205,17 @@ class CADPTable(Model):
                 "conditions": [] if declared is None else declared.to_list(),
                 "task": asked,
             },
-            weights_sha256=_save_networks(flow, declared, coordinates, directions, public.schema, folder),
+            weights_sha256=_save_networks(flow, declared, coordinates, directions, public.schema, training, folder),
         )
+        _training_record(kept, held_out).write(card.weights_sha256)
         model = cls(public.schema, coordinates, flow, declared, directions, card, Domain.of(nats))
         model.save(folder)
         return model
 
     def save(self, folder: Path) -> None:
         folder.mkdir(parents=True, exist_ok=True)
-        _save_networks(self.flow, self.declared, self.coordinates, self.directions, self.schema, folder)
+        training = self.card.training
+        _save_networks(self.flow, self.declared, self.coordinates, self.directions, self.schema, training, folder)
         (folder / _DOMAIN).write_text(json.dumps(self.domain.to_dict(), indent=2) + "\n")
         self.card.write(folder)
 
@@ -215,6 +223,7 @@ class CADPTable(Model):
     def load(cls, folder: Path) -> Self:
         card = read_card(folder)
         flow = load_flow(folder, TabularFlow)
+        check_statement(folder, card.training, load_card(folder)["card"])
         directions, _ = LatentDirections.load(folder)
         if _hash_of(folder) != card.weights_sha256:
             raise ValueError(f"{folder} must hold the weights its model card tells of, got others: fit the model anew")
@@ -357,6 +366,19 @@ def _held_out(public: Records) -> tuple[Records, Records]:
     return public[~mask], public[mask]
 
 
+def contents(records: Records) -> list[bytes]:
+    """The SHA-256 of each row's cells, for telling equal rows."""
+    return [hashlib.sha256(row.tobytes()).digest() for row in np.ascontiguousarray(records.values, dtype="<f8")]
+
+
+def _training_record(kept: Records, held_out: Records) -> TrainingRecord:
+    """Hashes of all rows and patients, and how often a row of another patient equals a training row by chance."""
+    training, others = contents(kept), contents(held_out)
+    seen = set(training)
+    chance = sum(content in seen for content in others) / len(others)
+    return TrainingRecord.of([*training, *others], {*(kept.patients or ()), *(held_out.patients or ())}, chance)
+
+
 def _targets(records: Records, task: str) -> tuple[NDArray[Any]]:
     """The task of each row for the reader: levels, or numbers of order 1; a missing one counts as the middle."""
     column = records.schema.column(task)
@@ -378,10 +400,11 @@ def _save_networks(
     coordinates: Coordinates,
     directions: LatentDirections,
     schema: Schema,
+    training: ModelTraining,
     folder: Path,
 ) -> str:
     """Write flow, lines, directions and schema; return the hash over all of them."""
-    save_flow(flow, folder, {})
+    save_flow(flow, folder, training_beside(training))
     directions.save(folder)
     told = {"conditions": [] if declared is None else declared.to_list(), "lines": coordinates.to_list()}
     (folder / _LINES).write_text(json.dumps(told) + "\n")

@@ -19,9 +19,9 @@ from datetime import date
 from typing import Any
 
 from veilray.methods.base import ModelCard
-from veilray.methods.spool import Describe, Spool, claim_of, sha256_of
+from veilray.methods.spool import Describe, Spool, claim_of, origin_of, sha256_of
 from veilray.privacy import Guarantee
-from veilray.privacy.card import card_text
+from veilray.privacy.card import ReleaseOrigin, card_text
 from veilray.tables import Records
 
 __all__ = ["DATA", "PARQUET", "SCHEMA", "TableSpool"]
@@ -48,7 +48,8 @@ class TableSpool(Spool):
         records.write_csv(self.folder / DATA)
         records.write_parquet(self.folder / PARQUET)
         records.schema.to_yaml(self.folder / SCHEMA)
-        self.write("README", _readme(records, guarantee, card, decoded_under or {}))
+        origin = origin_of(card, identifier=identifier, version=version, day=day)
+        self.write("README", _readme(records, guarantee, origin, card, decoded_under or {}))
         for name in (DATA, PARQUET, SCHEMA):
             self.keep(name)
         told: dict[str, Any] = {
@@ -64,7 +65,9 @@ def _columns(records: Records) -> list[dict[str, str]]:
     return [{"name": column.name, "kind": column.kind} for column in records.schema.columns]
 
 
-def _readme(records: Records, guarantee: Guarantee, card: ModelCard, decoded_under: Mapping[str, str]) -> str:
+def _readme(
+    records: Records, guarantee: Guarantee, origin: ReleaseOrigin, card: ModelCard, decoded_under: Mapping[str, str]
+) -> str:
     title = f"{len(records):,} released rows"
     under = ""
     if decoded_under:
@@ -74,8 +77,8 @@ def _readme(records: Records, guarantee: Guarantee, card: ModelCard, decoded_und
         f"{title}\n{'=' * len(title)}\n\n"
         "These rows were made by veilray from a table that stays where it was collected.\n"
         "No row is that of a person. This is what is promised about them:\n\n"
-        f"{card_text(guarantee)}\n"
-        f"Model: {card.name} ({card.method}), weights SHA-256 {card.weights_sha256}.\n"
+        f"{card_text(guarantee, origin)}\n"
+        f"Model: {card.name} ({card.method}), {card.for_release().weights_words}.\n"
         f"Cells:\n{textwrap.indent(card.geometry_rule, '  ')}\n"
         f"Files: {DATA} and {PARQUET} (the same rows), {SCHEMA} (what the columns mean), release.json (the claim for\n"
         f"machines, SHA-256 of every file).\n{under}"

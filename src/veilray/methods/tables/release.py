@@ -34,8 +34,9 @@ from veilray.methods.declared import Facts
 from veilray.methods.pipeline import check_same_job, check_told
 from veilray.methods.record import RecordFolder
 from veilray.methods.spool import Describe
-from veilray.methods.tables.model import CADPTable
+from veilray.methods.tables.model import CADPTable, contents
 from veilray.methods.tables.publication import TableSpool
+from veilray.methods.training_record import Overlap, find_training_record, released_training
 from veilray.privacy import Entropy, Guarantee, Mechanism, Releases, SystemEntropy
 from veilray.tables import Column, Records, RefusedRow, Schema
 
@@ -90,6 +91,7 @@ def plan_table(
     job: Mapping[str, Any] | None = None,
     describe: Describe | None = None,
     decode_under: Mapping[str, str] | None = None,
+    allow_trained_on_released: bool = False,
 ) -> TablePlan:
     """Work out the whole claim of a release; spends nothing and draws nothing.
 
@@ -97,10 +99,13 @@ def plan_table(
         records: valid rows of the model's schema. refused: the rows that were left out, for the owner.
         rules: how each condition leaves, from `condition_rules`.
         decode_under: facts that every row is drawn under in place of its own (a counterfactual).
+        allow_trained_on_released: release by a network that may have been trained on these rows; the headline of the
+            claim then says so.
 
     Raises:
         ValueError: for no row, records of another schema or mechanism of another dimension than the model's, or facts
             to decode under that the model does not know.
+        Refused: for a network that may know the rows.
     """
     if not len(records):
         raise ValueError("TABLE must hold at least one row that the schema allows, got none: see the quarantine")
@@ -108,6 +113,8 @@ def plan_table(
         raise ValueError("TABLE must be read with the columns of the model's own schema, got others")
     check_told(model, decode_under or {})
     owners = Counter(records.patients or ())
+    overlap = rows_trained_on(records, model)
+    training = released_training(model.card.training, overlap, allowed=allow_trained_on_released, record="row")
     policy = records.schema.policy
     told_by_absence = {policy.unseen_level, policy.out_of_bounds, policy.wrong_type, policy.missing} != {"replace"}
     guarantee = mechanism.guarantee(model.dimension).with_release(
@@ -117,7 +124,7 @@ def plan_table(
             largest_patient=max(owners.values()) if owners else None,
         ),
         conditions={rule.name: rule.policy for rule in rules},
-        model_training=model.card.training,
+        model_training=training,
         in_clear=(_OBEYS,) if told_by_absence else (_FORM,) if records.patients is None else (_FORM, _OWNED),
         record="row",
     )
@@ -135,6 +142,15 @@ def plan_table(
         describe,
         dict(decode_under or {}),
     )
+
+
+def rows_trained_on(records: Records, model: CADPTable) -> Overlap | None:
+    """Which rows are among those that the model was fitted on; None where nobody knows. See `pipeline.trained_on`."""
+    record = find_training_record(model.card.weights_sha256)
+    if record is None:
+        return None
+    others = model.card.training.data == "other patients"
+    return record.overlap(contents(records), set(records.patients or ()) if others else ())
 
 
 def start_table(
