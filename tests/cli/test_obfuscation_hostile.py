@@ -247,7 +247,7 @@ def test_a_seed_is_checked(veilray: Run, house: Path, tmp_path: Path, seed: int)
     fitted = veilray("fit", "obfuscation", house / "public.npz", "--out", tmp_path / "m", "--size", 16, "--seed", seed)
     assert (fitted.code, "seed must be 0 to" in fitted.err) == (2, True)
     trained = veilray("cloud-train", house / "out", "--out", tmp_path / "c", "--seed", -1)
-    assert (trained.code, "seed must be 0 or more" in trained.err) == (2, True)
+    assert (trained.code, "seed must be 0 to" in trained.err) == (2, True)
     assert not (tmp_path / "m").exists()
     assert not (tmp_path / "c").exists()
 

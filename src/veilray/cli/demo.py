@@ -10,7 +10,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from veilray.cli import options
+from veilray.cli.opening import open_images
 from veilray.cli.output import OUT, STATUS, counted, print_card, progress_bar, training_bar
+from veilray.places import check_apart
 
 if TYPE_CHECKING:
     from veilray.evaluation.premise import Premise
@@ -20,6 +22,7 @@ if TYPE_CHECKING:
 __all__ = ["demo"]
 
 _MARK = ".veilray-demo"
+_MADE = {_MARK, "data", "model", "ledger", "record", "records", "release", "pictures", "report.html"}
 _SHOWN = 10
 _HELD_OUT = 1000
 _EPSILON = "8"
@@ -40,7 +43,6 @@ def demo(
 ) -> int:
     """Train a small Glow in front of you, release images with a claim, write a page with pictures."""
     from veilray.flows import keep_freed_memory
-    from veilray.images import Collection
     from veilray.ledger import Journal
     from veilray.methods import condition_rules, facts_of, plan_release, start_release
     from veilray.privacy import MECHANISMS, Claim
@@ -52,14 +54,13 @@ def demo(
     levels = _levels(side)
     if not minutes > 0:
         raise ValueError(f"--minutes must be above 0, got {minutes:g}")
-    if data is not None and _overlap(data.resolve(), out.resolve()):
-        raise ValueError(f"--out must lie apart from your images, got {out} and {data}")
+    check_apart({"--out": out}, {} if data is None else {"--data": data})
     _clear(out)
     subject = "5,000 handwritten digits" if data is None else f"your images ({data.name})"
+    if data is None:
+        STATUS.print("unpacking the digits")
     source = _write_digits(out / "data" / "digits.npz") if data is None else data
-    with Collection.open(source, layout=layout) as collection:
-        with progress_bar("reading images") as progress:
-            collection.scan(progress=progress)
+    with open_images(source, layout, None) as collection:
         public, private = _halves(collection)
         STATUS.print(f"{counted(len(public.refs), 'image')} to train on, {len(private.refs):,} to release")
         method = _train(public, out / "model", side, levels, minutes, _OWN if data else _DIGITS)
@@ -78,14 +79,12 @@ def demo(
     return 0
 
 
-def _overlap(one: Path, other: Path) -> bool:
-    return one == other or one in other.parents or other in one.parents
-
-
 def _clear(out: Path) -> None:
     if out.exists() and any(out.iterdir()):
         if not (out / _MARK).exists():
             raise ValueError(f"--out must be a new folder or that of an earlier demo, got {out}")
+        if foreign := sorted(path.name for path in out.iterdir() if path.name.split(".sqlite")[0] not in _MADE):
+            raise ValueError(f"--out must hold nothing but an earlier demo, got {foreign[0]} in {out}: move it away")
         shutil.rmtree(out)
     out.mkdir(parents=True, exist_ok=True)
     (out / _MARK).touch()
@@ -129,7 +128,7 @@ def _train(
 ) -> DPGlow:
     from veilray.methods import DPGlow
 
-    with training_bar() as on_progress:
+    with training_bar() as (on_progress, _):
         return DPGlow.fit(
             public,
             folder,

@@ -5,11 +5,11 @@ from __future__ import annotations
 import os
 import shutil
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 
 from numpy.typing import NDArray
 
@@ -19,6 +19,7 @@ from veilray.methods.declared import facts_of
 from veilray.privacy import ModelTraining
 
 __all__ = [
+    "PublicCollection",
     "PublicImages",
     "check_model_folder",
     "ema_decay",
@@ -37,6 +38,10 @@ _LARGEST_RATE = 1.0
 _TRAINING_DATA = ("public", "other patients", "not covered")
 
 
+PublicCollection: TypeAlias = Collection | Callable[[], Collection]
+"""Scanned images, or what opens and scans them: that may take long, and is called once all options are known to fit."""
+
+
 @dataclass(frozen=True)
 class PublicImages:
     """Images `(n, c, h, w)` to train on and to validate with, of different patients, and what is known of each."""
@@ -50,7 +55,7 @@ class PublicImages:
 
 
 @contextmanager
-def public_images(collection: Collection, geometry: Geometry, folder: Path, *, resume: bool) -> Iterator[PublicImages]:
+def public_images(given: PublicCollection, geometry: Geometry, folder: Path, *, resume: bool) -> Iterator[PublicImages]:
     """Read the images into memory maps inside a MODEL folder that must be new, and take them away afterwards.
 
     Plain pixels must not stay in a folder that is handed on. So the files lose their names as soon as they are mapped,
@@ -60,6 +65,7 @@ def public_images(collection: Collection, geometry: Geometry, folder: Path, *, r
         ValueError: for a folder that holds a model or something else, fewer than 10 images, or a single patient.
     """
     found = check_model_folder(folder, resume=resume)
+    collection = given if isinstance(given, Collection) else given()
     if len(collection.refs) < 10:
         raise ValueError(f"IMAGES must hold at least 10 images to train on, got {len(collection.refs)}")
     kept, held_out = _hold_out(collection)

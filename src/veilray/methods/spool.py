@@ -14,11 +14,11 @@ from typing import Any
 from veilray.errors import Refused
 from veilray.methods.base import ModelCard
 from veilray.methods.record import Committed
+from veilray.places import RELEASE_JSON
 from veilray.privacy import Guarantee
 
 __all__ = ["FORMAT", "RELEASE_JSON", "Describe", "Spool", "claim_of", "sha256_of"]
 
-RELEASE_JSON = "release.json"
 FORMAT = "veilray-release"
 
 Describe = Callable[[Mapping[str, Any]], Mapping[str, str]]
