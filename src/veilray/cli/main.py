@@ -77,7 +77,7 @@ def main() -> None:
     """Run the command line and exit with its code."""
     try:
         with tidy_when_terminated():
-            code = app(standalone_mode=False)
+            code = app(prog_name="veilray", standalone_mode=False)
     except Refused as error:
         _end(f"refused: {error}", _REFUSED)
     except KeyboardInterrupt:

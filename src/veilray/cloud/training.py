@@ -43,9 +43,9 @@ class Schedule:
     weight_decay: float = 0.05
 
     def __post_init__(self) -> None:
-        for what, value in (("epochs", self.epochs), ("batch size", self.batch_size)):
-            if value < 1:
-                raise ValueError(f"{what} must be 1 or more, got {value}")
+        for what, value, most in (("epochs", self.epochs, 10**6), ("batch size", self.batch_size, 2**20)):
+            if not 1 <= value <= most:
+                raise ValueError(f"{what} must be 1 to {most:,}, got {value}")
         if not 0 < self.learning_rate <= 1:
             raise ValueError(f"learning rate must be above 0 and at most 1, got {self.learning_rate}")
 

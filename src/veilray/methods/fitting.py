@@ -34,7 +34,6 @@ _VALIDATION_SHARE = 0.1
 _BEGUN = ("checkpoint", "code.json")
 """What an interrupted fit leaves behind to continue from."""
 _SCRATCH = ".training-"
-_LARGEST_RATE = 1.0
 _TRAINING_DATA = ("public", "other patients", "not covered")
 
 
@@ -116,8 +115,6 @@ def training_schedule(
     *, epochs: int, batch_size: int, learning_rate: float, seed: int, max_minutes: float | None
 ) -> TrainingConfig:
     """How the network is trained, checked before an image is read. Raises ValueError for what cannot train."""
-    if learning_rate > _LARGEST_RATE:  # Adam moves every weight by about the rate, at every step
-        raise ValueError(f"learning_rate must be at most {_LARGEST_RATE:g}, got {learning_rate:g}")
     return TrainingConfig(
         epochs=epochs, batch_size=batch_size, learning_rate=learning_rate, seed=seed, max_minutes=max_minutes
     )
