@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, Literal
 
-from veilray.api_tables import Table, first_condition, fit_table, holds_table, release_table
+from veilray.api_tables import Table, first_condition, fit_table, holds_table, release_table, written_by_release
 from veilray.images import Collection, Quarantined
 from veilray.ledger import Journal, default_ledger
 from veilray.methods import (
@@ -27,6 +28,7 @@ from veilray.methods.kept import Kept
 from veilray.methods.released import OpenedRelease
 from veilray.methods.released import open_release as open_pictures
 from veilray.methods.tables import OpenedTable, TableOutcome, is_table, open_table
+from veilray.places import check_apart, check_outside_sources
 from veilray.privacy import Claim, SystemEntropy
 from veilray.privacy.exact import ExactLike
 from veilray.report.dataset_card import dataset_files
@@ -64,10 +66,18 @@ def fit(
         return fit_table(images, schema, out, **options)
     if not isinstance(images, str | Path):
         raise ValueError("schema must be given for a table, got none: `veilray check TABLE.csv` drafts one")
-    with Collection.open(Path(images), layout=layout, root=root) as collection:
-        collection.scan()
-        if on_quarantine and collection.quarantine:
-            on_quarantine(list(collection.quarantine))
+    made, source, base = {"MODEL": Path(out)}, Path(images), None if root is None else Path(root)
+    check_apart(made, {"IMAGES": source})
+    with contextlib.ExitStack() as opened:
+
+        def collection() -> Collection:  # opened once the options are known to fit: that may take long
+            found = opened.enter_context(Collection.open(source, layout=layout, root=base))
+            check_outside_sources(made, source, base, (ref.source for ref in found.refs))
+            found.scan()
+            if on_quarantine and found.quarantine:
+                on_quarantine(list(found.quarantine))
+            return found
+
         return METHODS[method].fit(collection, Path(out), **options)
 
 
@@ -119,7 +129,7 @@ def release(
         allow_trained_on_released: release by a network that may have been trained on these records; then the headline
             of the claim says so.
         resume: continue an interrupted release into `out`. dry_run: work out the claim and spend nothing.
-        on_scan, on_draw: progress `(done, total)`.
+        on_scan, on_draw: progress `(done, total)`; a total of 0 is one that is not known yet.
 
     Returns:
         The claim, what was refused, and (unless it was a dry run) where release and record are.
@@ -155,11 +165,13 @@ def release(
     method = open_model(model)
     drawn_by = method.calibrated(claim, mechanism, candidates=candidates, **options)
     policies = _policies(label_policy, label_epsilon, condition_policy or {})
-    out = Path(out).absolute()
-    source = Path(images).absolute()
-    if source == out or source in out.parents:
-        raise ValueError(f"RELEASE must lie outside IMAGES, got {out} in {source}: choose another --out")
-    with Collection.open(Path(images), layout=layout, root=root) as collection:
+    out, source, base = Path(out).absolute(), Path(images), None if root is None else Path(root)
+    made = written_by_release(out, record, ledger)
+    check_apart(made, {"IMAGES": source, "MODEL": Path(model)})
+    if on_scan:
+        on_scan(0, 0)
+    with Collection.open(source, layout=layout, root=base) as collection:
+        check_outside_sources(made, source, base, (ref.source for ref in collection.refs))
         collection.scan(progress=on_scan)
         levels = {**method.card.levels_of, **(condition_levels or {})}
         bounds = None if method.conditions is None else method.conditions.bounds_of

@@ -16,6 +16,7 @@ from veilray.methods.tables import (
     plan_table,
     start_table,
 )
+from veilray.places import check_apart
 from veilray.privacy import Claim, SystemEntropy
 from veilray.privacy.exact import ExactLike
 from veilray.report.table_card import table_files
@@ -25,7 +26,16 @@ if TYPE_CHECKING:
     import pandas
     import pyarrow
 
-__all__ = ["Table", "first_condition", "fit_table", "holds_table", "open_table_model", "read_with", "release_table"]
+__all__ = [
+    "Table",
+    "first_condition",
+    "fit_table",
+    "holds_table",
+    "open_table_model",
+    "read_with",
+    "release_table",
+    "written_by_release",
+]
 
 Table: TypeAlias = "str | Path | pandas.DataFrame | pyarrow.Table"
 
@@ -63,8 +73,16 @@ def fit_table(table: Table, schema: Schema | str | Path, out: str | Path, **opti
     Raises:
         ValueError: for a schema that nobody confirmed, a table without valid rows, or options that do not fit.
     """
+    source = {"TABLE": Path(table)} if isinstance(table, str | Path) else {}
+    check_apart({"MODEL": Path(out)}, source)
     records, _ = read_with(table, schema)
     return CADPTable.fit(records, Path(out), **options)
+
+
+def written_by_release(out: Path, record: str | Path | None, ledger: str | Path | None) -> dict[str, Path]:
+    """Name to place of what a release writes: none of it may lie in another or in what is released."""
+    written = {"RELEASE": out, "LEDGER": Path(ledger) if ledger else default_ledger()}
+    return {**written, "RECORD": Path(record)} if record else written
 
 
 def release_table(
@@ -89,6 +107,10 @@ def release_table(
     """Release a table with a claim; see `veilray.release`, whose words these are."""
     method = open_table_model(model)
     drawn_by = method.calibrated(claim, mechanism, candidates=candidates, **options)
+    source = {"TABLE": Path(table)} if isinstance(table, str | Path) else {}
+    check_apart(written_by_release(out, record, ledger), {**source, "MODEL": Path(model)})
+    if on_scan:
+        on_scan(0, 0)
     records, refused = read_with(table, method.schema, on_scan)
     declared = method.conditions
     names: Sequence[str] = () if declared is None else declared.names

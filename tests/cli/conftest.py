@@ -83,6 +83,31 @@ def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
+@pytest.fixture(scope="session")
+def house(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Models of obfuscation, a key, pictures, what was made of them, and a classifier; read only."""
+    from veilray.cloud import Schedule, cloud_train
+    from veilray.images import Collection
+    from veilray.methods.obfuscation import Key, Obfuscation, obfuscate_folder
+
+    folder = tmp_path_factory.mktemp("house")
+    rng = np.random.default_rng(0)
+    for name, count in (("public", 40), ("private", 40)):
+        images = rng.integers(0, 256, (count, 16, 16)).astype(np.uint8)
+        np.savez(folder / f"{name}.npz", images=images, label=np.array(["left", "right"] * (count // 2)))
+    with Collection.open(folder / "public.npz") as public:
+        public.scan()
+        Obfuscation.fit(public, folder / "batches", size=16, encoder="none", map_scope="batch", map_batch=5)
+        Obfuscation.fit(public, folder / "pca", size=16, encoder="pca", features=2)
+    key = Key.fresh()
+    key.write(folder / "key")
+    with Collection.open(folder / "private.npz") as private:
+        private.scan()
+        obfuscate_folder(private, Obfuscation.load(folder / "batches"), key, folder / "out", folder / "record")
+    cloud_train(folder / "out", folder / "classifier", schedule=Schedule(epochs=1))
+    return folder
+
+
 def gradients(count: int, seed: int) -> np.ndarray:
     """`(count, 16, 16)` uint8: a ramp under noise."""
     rng = np.random.default_rng(seed)

@@ -147,7 +147,7 @@ def test_wrong_use_is_told_before_anything_is_written(owner: Owner, tmp_path: Pa
         ran = owner.attack(name, "wrong", *further)
         assert told in str(ran.exception)
         assert not (owner.folder / "wrong").exists()
-    assert "must be a new folder" in str(owner.attack("key-reuse", "obfuscated").exception)
+    assert "must be a new folder" in str(owner.attack("key-reuse", "record").exception)
 
 
 def test_attacked_is_never_put_into_what_goes_to_the_cloud(owner: Owner) -> None:

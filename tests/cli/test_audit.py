@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Callable
 from pathlib import Path
+
+import pytest
 
 Run = Callable[..., "object"]
 
@@ -15,7 +18,49 @@ def test_a_sound_mechanism_passes_and_shows_the_table(veilray: Run) -> None:
     assert "each element" in ran.out
     assert "certified at 99 %" in ran.out
     assert "batch independence" in ran.out
-    assert "nothing refutes the claim" in ran.out
+    assert "passed: no test refutes the claim" in ran.out
+
+
+def test_the_end_says_what_was_certified_of_what_and_what_passed_means(veilray: Run) -> None:
+    ran = veilray("audit", "--mechanism", "laplace", "--epsilon", "1", "--trials", 5000)
+    said = re.search(
+        r'certified: (\S+)% of the claim. From ([\d,]+) trials "([^"]+)" proves epsilon (\S+) or more for its pair of '
+        r"inputs, where (\S+) is claimed, at 99 % confidence",
+        ran.out,
+    )
+    assert said is not None, ran.out
+    share, certified, claimed = (float(said[group]) for group in (1, 4, 5))
+    assert share == pytest.approx(100 * certified / claimed, abs=0.1)
+    assert said[3] in ran.out.partition("certified: ")[0], "the attack is in the table"
+    assert "epsilon 1 is claimed for a whole image" in ran.out
+    assert "An audit can refute a claim; it cannot prove one" in ran.out
+
+
+def test_nothing_certified_is_said_in_words(monkeypatch: pytest.MonkeyPatch, veilray: Run) -> None:
+    from veilray.evaluation.audit import Check, Limit, Report, run
+
+    blind = Check("worst case / values", "joint", "x", True, 2000, Limit("mu", 0.25), 0.0, 0.0, 0.99)
+    monkeypatch.setattr(run, "audit", lambda *_, **__: Report("laplace", 8, (blind,)))
+    ran = veilray("audit", "--mechanism", "laplace", "--epsilon", "1")
+    assert "certified: nothing. No attack is better than chance at 99 % confidence, where mu" in ran.out
+    assert "0.0%" not in ran.out
+
+
+def test_the_table_has_one_line_a_pair_and_every_failure(monkeypatch: pytest.MonkeyPatch, veilray: Run) -> None:
+    from veilray.evaluation.audit import Check, Limit, Report, run
+
+    limit = Limit("epsilon", 1.0)
+    checks = (
+        Check("worst case / values", "joint", "x", True, 2000, limit, 0.1, 0.0, 0.99),
+        Check("worst case / likelihood", "joint", "x", True, 2000, limit, 0.5, 0.0, 0.99),
+        Check("worst case / lattice", "joint", "x", False, 2000, limit, 0.4, 2.0, 0.99),
+    )
+    monkeypatch.setattr(run, "audit", lambda *_, **__: Report("laplace", 8, checks))
+    ran = veilray("audit", "--mechanism", "laplace", "--epsilon", "1")
+    assert ran.code == 1
+    assert "worst case / likelihood" in ran.out
+    assert "FAILED: the claim is refuted by worst case / lattice" in ran.out
+    assert "worst case / values" not in ran.out
 
 
 def test_json_holds_every_check(veilray: Run) -> None:

@@ -47,6 +47,7 @@ _CHUNK = 64
 _HELD_OUT = 512
 """Validation images that the figures are of, at most: SSIM of large pictures is slow."""
 _SMALLEST_SIZE = 8
+_MOST_FEATURES = 2**16
 _LARGEST_SIZE = 2048
 
 
@@ -57,7 +58,7 @@ class AutoencoderConfig:
     Args:
         size: height and width of the pictures, in pixels, 8 to 2,048.
         channels: colour channels, 1 or more.
-        features: numbers of a code, 1 or more.
+        features: numbers of a code, 1 to 65,536.
 
     Raises:
         ValueError: for a value outside its range.
@@ -70,8 +71,10 @@ class AutoencoderConfig:
     def __post_init__(self) -> None:
         for name in ("size", "channels", "features"):
             value = getattr(self, name)
-            if isinstance(value, bool) or not isinstance(value, int) or value < 1:
-                raise ValueError(f"{name} must be a whole number of 1 or more, got {value!r}")
+            if isinstance(value, bool) or not isinstance(value, int) or not 1 <= value <= _MOST_FEATURES:
+                raise ValueError(
+                    f"{name} must be a whole number of 1 or more, at most {_MOST_FEATURES:,}, got {value!r}"
+                )
         if not _SMALLEST_SIZE <= self.size <= _LARGEST_SIZE:
             raise ValueError(f"size must be {_SMALLEST_SIZE} to {_LARGEST_SIZE} pixels, got {self.size}")
 

@@ -23,6 +23,10 @@ _WEIGHT_DECAY = 1e-2
 _LARGEST_GRADIENT = 1.0
 
 
+_MOST = {"epochs": 10**6, "batch_size": 2**20, "learning_rate": 1, "max_minutes": 60 * 24 * 365}
+"""Adam moves every weight by about the rate at every step, so a rate above 1 cannot train; a year is a slip."""
+
+
 @dataclass(frozen=True)
 class Schedule:
     """How long and how fast to train.
@@ -38,14 +42,14 @@ class Schedule:
     seed: int
 
     def __post_init__(self) -> None:
-        for name in ("epochs", "batch_size", "learning_rate", "max_minutes"):
+        for name, most in _MOST.items():
             value = getattr(self, name)
-            if value is not None and not 0 < value < math.inf:
+            if value is not None and not value > 0:
                 raise ValueError(f"{name} must be above 0, got {value}")
-        if self.learning_rate > 1:  # Adam moves every weight by about the rate, at every step
-            raise ValueError(f"learning_rate must be at most 1, got {self.learning_rate:g}")
-        if self.seed < 0:
-            raise ValueError(f"seed must be 0 or more, got {self.seed}")
+            if value is not None and not value <= most:
+                raise ValueError(f"{name} must be at most {most:,}, got {value:g}")
+        if not 0 <= self.seed < 2**32:
+            raise ValueError(f"seed must be 0 to {2**32 - 1}, got {self.seed}")
 
 
 def train(

@@ -11,6 +11,7 @@ import typer
 from veilray.cli import options
 from veilray.cli.opening import open_images
 from veilray.cli.output import OUT, print_json, progress_bar
+from veilray.places import check_apart
 from veilray.privacy.guarantee import EMPIRICAL
 
 if TYPE_CHECKING:
@@ -49,7 +50,6 @@ def attack(
     from veilray.evaluation.attacks.intensity.folders import open_attacked
     from veilray.flows.durable import whole_folder
     from veilray.methods.obfuscation import Obfuscation, read_key
-    from veilray.methods.obfuscation.house import check_in_house
 
     played = ATTACKS_ON_PICTURES[name]()
     if setting not in SETTINGS:
@@ -60,13 +60,18 @@ def attack(
         raise ValueError(f"--seed must be 0 to {2**32 - 1}, got {seed}")
     if own.resolve() == images.resolve():
         raise ValueError(f"--own must hold other pictures than --images, got {own} for both")
-    check_in_house("ATTACKED", out)
+    made = {"ATTACKED": out}
+    check_apart(made, {"OBFUSCATED": release})
     if key is not None and model is None:
         raise ValueError("--key must go with --model, got it alone")
     torch.manual_seed(seed)
     rng = np.random.default_rng(seed)
     with whole_folder(out, "ATTACKED", mode=0o700) as folder:
-        with open_images(images, layout, root) as originals, open_images(own, own_layout, None) as others:
+        with (
+            open_images(images, layout, root, made) as originals,
+            open_images(own, own_layout, None, made, what="--own") as others,
+            progress_bar("reading what was obfuscated"),
+        ):
             attacked = open_attacked(
                 release,
                 record,

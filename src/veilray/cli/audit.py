@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from veilray.cli import options
-from veilray.cli.output import OUT, print_json, progress_bar
+from veilray.cli.output import OUT, counted, print_json, progress_bar
+from veilray.privacy import decimal_text
 
 if TYPE_CHECKING:
     from veilray.evaluation.audit import Check, Report
@@ -48,7 +49,7 @@ def audit(
         print_json({"claim": asked, "passed": passed, "reports": [report.to_dict() for report in reports]})
     else:
         for report in reports:
-            _print(report)
+            _print(report, claim)
     return 0 if passed else 1
 
 
@@ -86,23 +87,35 @@ def _of_model(model: str, mechanism: str | None, claim: Claim, trials: int) -> l
     return [latent, seen]
 
 
-def _print(report: Report) -> None:
+def _print(report: Report, claim: Claim) -> None:
+    """The sharpest attack on each pair of inputs and every failed test in a table, and below it what that means."""
     from rich.table import Table
 
-    table = Table(title=f"{report.subject}, {report.dimension} elements", title_justify="left")
-    for heading in ("test", "claimed", "certified at 99 %", "trials", "verdict"):
-        table.add_column(heading, justify="left" if heading in ("test", "verdict") else "right")
-    for check in report.checks:
+    table = Table(title=f"Audit of {report.subject}, rows of {_elements(report)}: {_claimed(claim)}")
+    table.title_justify = "left"
+    for heading in ("attack", "claimed", "certified at 99 %", "trials", "verdict"):
+        table.add_column(heading, justify="left" if heading in ("attack", "verdict") else "right")
+    for check in _shown(report):
         style = "" if check.verdict == "pass" else "bold red" if not check.passed else "yellow"
         table.add_row(*_row(check), style=style)
     OUT.print(table)
-    best = report.sharpest
-    if best is not None and best.limit is not None:
-        OUT.print(f"sharpest: {best.test}, {best.share:.1%} of the claimed {best.limit.kind}", highlight=False)
-    OUT.print(
-        "passed: nothing refutes the claim" if report.passed else "FAILED: the claim is refuted",
-        style="" if report.passed else "bold red",
-    )
+    for style, line in _meaning(report):
+        OUT.print(line, style=style, highlight=False, soft_wrap=True)
+
+
+def _shown(report: Report) -> list[Check]:
+    """Of the attacks on one pair of inputs the one that certified most; whatever failed; and the rules that hold."""
+    sharpest: dict[str, Check] = {}
+    for check in report.checks:
+        before = sharpest.setdefault(_pair(check), check)
+        if (check.share or 0.0) > (before.share or 0.0):
+            sharpest[_pair(check)] = check
+    kept = set(map(id, sharpest.values()))
+    return [check for check in report.checks if id(check) in kept or check.verdict != "pass"]
+
+
+def _pair(check: Check) -> str:
+    return check.test.partition(" / ")[0]
 
 
 def _row(check: Check) -> tuple[Any, ...]:
@@ -110,3 +123,68 @@ def _row(check: Check) -> tuple[Any, ...]:
         return check.test, "", "", "", f"{check.verdict} {check.detail}".strip()
     claimed = f"{check.limit.kind} {check.limit.value:.4g}"
     return check.test, claimed, f"{check.shown:.4g}", f"{check.trials:,}", check.verdict
+
+
+def _claimed(claim: Claim) -> str:
+    delta = f", delta {float(claim.delta):.3g}" if claim.delta else ""
+    what = "a whole image" if claim.unit == "image" else "one element"
+    return f"epsilon {decimal_text(claim.epsilon)}{delta} is claimed for {what}"
+
+
+def _elements(report: Report) -> str:
+    return counted(report.dimension, "element")
+
+
+def _meaning(report: Report) -> list[tuple[str, str]]:
+    """Style and text of each sentence."""
+    attacks = sum(check.limit is not None for check in report.checks)
+    rules = len(report.checks) - attacks
+    told = [
+        (
+            "",
+            f"{counted(attacks, 'attack')} guessed which of two inputs a release was made from; the table has the "
+            f"sharpest on each pair of inputs. {counted(rules, 'rule')} of a sound mechanism were checked.",
+        )
+    ]
+    best = report.sharpest
+    if best is not None:
+        told.append(("", _certified(best)))
+    if weak := [check.test for check in report.checks if check.weak]:
+        names = ", ".join(weak)
+        told.append(
+            ("yellow", f"weak: {names}: less was certified than is known to be within reach, so this audit saw little.")
+        )
+    if report.passed:
+        told.append(
+            (
+                "",
+                "passed: no test refutes the claim (of a million audits of a sound mechanism about one would). An "
+                "audit can refute a claim; it cannot prove one: the proofs are in the documentation.",
+            )
+        )
+    else:
+        names = ", ".join(check.test for check in report.failures)
+        told.append(
+            (
+                "bold red",
+                f"FAILED: the claim is refuted by {names}. Of a million audits of a sound mechanism about one fails.",
+            )
+        )
+    return told
+
+
+def _certified(best: Check) -> str:
+    """What the sharpest attack proves, in words."""
+    assert best.limit is not None and best.shown is not None and best.share is not None
+    measure = best.limit.kind if best.limit.kind == "epsilon" else "mu (of Gaussian differential privacy)"
+    if best.shown == 0:
+        return (
+            f"certified: nothing. No attack is better than chance at 99 % confidence, where {measure} "
+            f"{best.limit.value:.4g} is claimed: these trials saw nothing, and more --trials see more."
+        )
+    return (
+        f'certified: {best.share:.1%} of the claim. From {best.trials:,} trials "{best.test}" proves {measure} '
+        f"{best.shown:.4g} or more for its pair of inputs, where {best.limit.value:.4g} is claimed, at 99 % confidence "
+        "of this one bound. Near 100 % the claim is tight. A low share says that these trials could not see more, not "
+        "that less leaks."
+    )

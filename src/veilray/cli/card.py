@@ -10,6 +10,7 @@ import typer
 
 from veilray.cli import options
 from veilray.cli.output import OUT, counted, print_card, print_json
+from veilray.places import OBFUSCATED_JSON, check_apart, check_new_file, write_new
 
 if TYPE_CHECKING:
     from veilray.privacy import Guarantee
@@ -24,15 +25,14 @@ def card(
     as_json: options.AsJson = False,
 ) -> int:
     """Show what a release claims, what it covers and what it does not. Obfuscated pictures claim nothing."""
+    if html is not None:
+        check_new_file("--html", html)
+        check_apart({"--html": html}, {"RELEASE": release})
     told = _told(release)
     if html is not None:
         from veilray.report import card_page
 
-        try:
-            with html.open("x", encoding="utf-8") as file:
-                file.write(card_page(told.guarantee, title=told.title, origin=told.origin))
-        except FileExistsError:
-            raise ValueError(f"--html must be a new file, got {html}, which exists: name another") from None
+        write_new("--html", html, card_page(told.guarantee, title=told.title, origin=told.origin).encode())
     if as_json:
         print_json(told.fields)
         return 0
@@ -54,7 +54,6 @@ class _Told:
 
 
 def _told(folder: Path) -> _Told:
-    from veilray.cloud.received import OBFUSCATED_JSON
     from veilray.methods import read_release
     from veilray.privacy.card import ReleaseOrigin
 

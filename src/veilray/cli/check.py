@@ -61,8 +61,13 @@ def check(
         further = parse_pairs(mechanism_option or [], "--mechanism-option")
         named = {"clip": clip, "radius": radius, "bound": bound, "candidates": candidates, **further}
         return _table(images, model, schema, out, as_json, (epsilon, delta, unit, mechanism, named))
-    if preview is not None and epsilon is None:
-        raise ValueError("--preview must go with --epsilon, got none")
+    if preview is not None:
+        from veilray.report import check_preview
+
+        if epsilon is None:
+            raise ValueError("--preview must go with --epsilon, got none")
+        check_preview(preview)
+    made = {} if preview is None else {"--preview": preview}
     method = open_model(model)
     drawn_by = None
     if epsilon is not None:
@@ -71,7 +76,7 @@ def check(
         drawn_by = method.calibrated(
             claim, mechanism, clip=clip, radius=radius, bound=bound, candidates=candidates, **further
         )
-    with open_images(images, layout, root) as collection:
+    with open_images(images, layout, root, made) as collection:
         told = _counts(collection)
         told["domain"] = _domain(method, collection)
         told["training"] = training_told(
@@ -88,7 +93,8 @@ def check(
         if preview is not None:
             from veilray.report import preview_sheet
 
-            preview_sheet(method, drawn_by, preview)
+            with progress_bar("drawing the preview"):
+                preview_sheet(method, drawn_by, preview)
             told["preview"] = str(preview)
     if as_json:
         print_json(told)

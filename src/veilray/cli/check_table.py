@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import os
 from collections import Counter
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from veilray.cli.check_training import print_training, training_told
 from veilray.cli.output import OUT, counted, print_card, print_json, progress_bar
+from veilray.places import check_new_file, write_new
 
 if TYPE_CHECKING:
     from veilray.methods.tables import CADPTable
@@ -30,11 +32,12 @@ def draft_table(table: Path, out: Path | None, *, as_json: bool) -> int:
     from veilray.tables import draft_schema
 
     path = table.with_suffix(".yaml") if out is None else out
-    if path.exists():
+    if os.path.lexists(path):
         raise ValueError(f"--out must be a new file, got {path}, which exists: name another, or check with --schema")
+    check_new_file("--out", path)
     with progress_bar("reading the table") as progress:
         draft = draft_schema(table, on_progress=progress)
-    path.write_text(draft.to_text(), encoding="utf-8")
+    write_new("--out", path, draft.to_text().encode())
     told = {
         "schema": str(path),
         "columns": len(draft.columns),

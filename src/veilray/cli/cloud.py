@@ -8,7 +8,7 @@ from typing import Annotated, TypeAlias
 import typer
 
 from veilray.cli import options
-from veilray.cli.output import OUT, counted, print_json, progress_bar
+from veilray.cli.output import OUT, counted, print_json, progress_stages
 from veilray.privacy.guarantee import EMPIRICAL
 
 __all__ = ["cloud_predict", "cloud_train"]
@@ -33,8 +33,10 @@ def cloud_train(
     from veilray.cloud import cloud_train as run
 
     schedule = Schedule(epochs=epochs, batch_size=batch_size, learning_rate=learning_rate)
-    with progress_bar("training") as on_progress:
-        classifier = run(obfuscated, out, network=network, schedule=schedule, seed=seed, on_progress=on_progress)
+    with progress_stages("reading pictures", "training", begun=False) as (on_read, on_progress):
+        classifier = run(
+            obfuscated, out, network=network, schedule=schedule, seed=seed, on_read=on_read, on_progress=on_progress
+        )
     figures = classifier.card.figures
     if as_json:
         levels = list(classifier.card.levels)
@@ -62,9 +64,15 @@ def cloud_predict(
     """Predict for obfuscated pictures sent later (empirical, no formal guarantee)."""
     from veilray.cloud import cloud_predict as run
 
-    if not out.absolute().parent.is_dir():
-        raise ValueError(f"--out must be a file in a folder that is there, got {out}")
-    predicted = run(classifier, obfuscated, out, allow_other_key=allow_other_key)
+    with progress_stages("reading pictures", "predicting", begun=False) as (on_read, on_progress):
+        predicted = run(
+            classifier,
+            obfuscated,
+            out,
+            allow_other_key=allow_other_key,
+            on_read=on_read,
+            on_progress=on_progress,
+        )
     if as_json:
         told = {"predictions": str(out), "pictures": len(predicted.paths), **predicted.figures}
         print_json({**told, "guarantee": None, "claim": EMPIRICAL})

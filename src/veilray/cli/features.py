@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import io
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from veilray.cli import options
-from veilray.cli.output import OUT, print_json
+from veilray.cli.output import OUT, print_json, progress_bar
+from veilray.places import check_apart, check_new_file, write_new
 
 __all__ = ["features"]
 
@@ -25,9 +27,10 @@ def features(
 
     if out.suffix != ".npz":
         raise ValueError(f"--out must end in .npz, got {out}")
-    if out.exists():
-        raise ValueError(f"--out must be a new file, got {out}, which exists: name another")
-    opened = open_release(release)
+    check_new_file("--out", out)
+    check_apart({"--out": out}, {"RELEASE": release})
+    with progress_bar("reading the release"):
+        opened = open_release(release)
     rows = opened.features()
     epsilon = str(opened.guarantee.total_image_epsilon)
     arrays = {
@@ -39,8 +42,9 @@ def features(
     }
     if opened.labels is not None:
         arrays["label"] = np.array(opened.labels)
-    with out.open("xb") as file:
-        np.savez(file, allow_pickle=False, **arrays)
+    content = io.BytesIO()
+    np.savez(content, allow_pickle=False, **arrays)
+    write_new("--out", out, content.getvalue())
     count, dimension = rows.shape
     if as_json:
         told = {"features": str(out), "images": count, "dimension": dimension, "labels": opened.labels is not None}

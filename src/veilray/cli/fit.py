@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import contextlib
 from pathlib import Path
-from typing import Annotated, Any, TypeAlias
+from typing import TYPE_CHECKING, Annotated, Any, TypeAlias
 
 import typer
 
 from veilray.cli import fit_obfuscation, options
-from veilray.cli.opening import open_images, parse_pairs
-from veilray.cli.output import OUT, STATUS, print_json, progress_bar, training_bar
+from veilray.cli.opening import READING, parse_pairs, scanned
+from veilray.cli.output import OUT, STATUS, print_json, training_bar
+from veilray.places import check_apart
+
+if TYPE_CHECKING:
+    from veilray.images import Collection
 
 __all__ = ["app"]
 
@@ -276,10 +281,10 @@ def _fit_table(given: dict[str, Any], context: typer.Context) -> int:
     foreign = [name for name in given if name not in also and _was_given(context, name)]
     if foreign:
         raise ValueError(f"--{foreign[0].replace('_', '-')} must be left out for a table: it is of pictures")
+    check_apart({"MODEL": out}, {"TABLE": table, "--schema": schema})
     warn_not_covered(given["training_data"])
-    with progress_bar("reading the table") as on_read:
+    with training_bar(("reading the table",)) as (on_progress, (on_read,)):
         records, refused = read_with(table, schema, on_read)
-    with training_bar() as on_progress:
         options = {name: given[name] for name in _OF_TABLES if name in given and _was_given(context, name)}
         model = CADPTable.fit(records, out, **{"name": out.name, **options}, on_progress=on_progress)
     figures = model.card.figures
@@ -296,6 +301,15 @@ def _fit_table(given: dict[str, Any], context: typer.Context) -> int:
     return 1 if refused else 0
 
 
+_STAGES: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
+    "dp-glow": ((), ()),
+    "directional": (("fitting the code",), ()),
+    "selection": (("fitting the code",), ()),
+    "cadp": ((), ("ranking directions",)),
+}
+"""What each method does before and after it trains a flow."""
+
+
 def _fit(kind: str, given: dict[str, Any]) -> int:
     """Fit a method with the options of its command; those that say where and how to read and print are taken out."""
     from veilray.flows import keep_freed_memory
@@ -304,13 +318,22 @@ def _fit(kind: str, given: dict[str, Any]) -> int:
     keep_freed_memory()
     images, out, layout, root, as_json = (given.pop(name) for name in ("images", "out", "layout", "root", "as_json"))
     given["name"] = given["name"] or out.name
+    check_apart({"MODEL": out}, {"IMAGES": images})
     warn_not_covered(given["training_data"])
-    with open_images(images, layout, root) as collection, progress_bar("fitting the code") as on_code:
-        if kind != "dp-glow":
-            given["on_code"] = on_code
-        with training_bar() as on_progress:
-            method = METHODS[kind].fit(collection, out, on_progress=on_progress, **given)
-        refused = len(collection.quarantine)
+    before, after = _STAGES[kind]
+    with (
+        contextlib.ExitStack() as opened,
+        training_bar((*READING, *before), after, begun=False) as (on_progress, (on_found, on_read, *others)),
+    ):
+        collections: list[Collection] = []
+
+        def collection() -> Collection:  # opened once the options are known to fit: that may take long
+            collections.append(scanned(images, layout, root, {"MODEL": out}, on_found, on_read))
+            return opened.enter_context(collections[0])
+
+        told = dict(zip(("on_code",), others, strict=False))
+        method = METHODS[kind].fit(collection, out, on_progress=on_progress, **told, **given)
+        refused = sum(len(each.quarantine) for each in collections)
     if as_json:
         print_json({"model": str(out), "quarantined": refused, **method.card.figures})
         return 1 if refused else 0

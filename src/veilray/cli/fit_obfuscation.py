@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+import contextlib
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from veilray.cli import options
-from veilray.cli.opening import open_images
-from veilray.cli.output import OUT, print_json, print_quarantine, progress_bar
+from veilray.cli.opening import READING, scanned
+from veilray.cli.output import OUT, print_json, print_quarantine, progress_stages
+from veilray.places import check_apart
 from veilray.privacy.guarantee import EMPIRICAL
+
+if TYPE_CHECKING:
+    from veilray.images import Collection
 
 __all__ = ["obfuscation"]
 
@@ -47,7 +52,17 @@ def obfuscation(
 
     keep_freed_memory()
     further = {"features": features, "kl_weight": kl_weight}
-    with open_images(images, layout, root) as collection, progress_bar("training") as on_progress:
+    check_apart({"MODEL": out}, {"IMAGES": images})
+    collections: list[Collection] = []
+    with (
+        contextlib.ExitStack() as opened,
+        progress_stages(*READING, "training", begun=False) as (on_found, on_read, on_progress),
+    ):
+
+        def collection() -> Collection:  # opened once the options are known to fit: that may take long
+            collections.append(scanned(images, layout, root, {"MODEL": out}, on_found, on_read))
+            return opened.enter_context(collections[0])
+
         model = Obfuscation.fit(
             collection,
             out,
@@ -69,7 +84,7 @@ def obfuscation(
             on_progress=on_progress,
             **{what: value for what, value in further.items() if value is not None},
         )
-        refused = list(collection.quarantine)
+        refused = [entry for each in collections for entry in each.quarantine]
     figures = model.card.figures
     if as_json:
         print_json({"model": str(out), "quarantined": len(refused), **figures, "guarantee": None, "claim": EMPIRICAL})

@@ -9,6 +9,7 @@ import typer
 
 from veilray.cli import options
 from veilray.cli.output import OUT, print_json
+from veilray.places import write_new
 from veilray.privacy.guarantee import EMPIRICAL
 
 if TYPE_CHECKING:
@@ -56,13 +57,7 @@ def show_public(
 
     known = read_key(key)
     if out is not None:
-        try:
-            with out.open("x", encoding="utf-8") as file:
-                file.write(json.dumps(known.public(), indent=2) + "\n")
-        except FileExistsError:
-            raise ValueError(f"--out must be a new file, got {out}, which exists: name another") from None
-        except OSError as error:
-            raise ValueError(f"--out must be a file in a folder that is there, got {out}: {error.strerror}") from None
+        write_new("--out", out, (json.dumps(known.public(), indent=2) + "\n").encode())
     return _tell(known, key, as_json)
 
 

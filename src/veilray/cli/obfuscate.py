@@ -10,6 +10,7 @@ import typer
 from veilray.cli import options
 from veilray.cli.opening import open_images
 from veilray.cli.output import OUT, counted, print_json, progress_bar
+from veilray.places import check_apart
 from veilray.privacy.guarantee import EMPIRICAL
 
 if TYPE_CHECKING:
@@ -37,12 +38,12 @@ def obfuscate(
     known = read_key(key)
     fitted = Obfuscation.load(model)
     out = out.absolute()
-    if out.resolve().is_relative_to(images.resolve()):
-        raise ValueError(f"OBFUSCATED must lie outside IMAGES, got {out} in {images}: choose another --out")
     kept = default_ledger().absolute().parent / "records" / f"{out.name}-{SystemEntropy().bytes(4).hex()}"
     folder = kept if record is None else record.absolute()
-    with open_images(images, layout, root) as collection, progress_bar("obfuscating") as on_progress:
-        made = obfuscate_folder(
+    made = {"OBFUSCATED": out, "RECORD": folder}
+    check_apart(made, {"MODEL": model, "KEY": key})
+    with open_images(images, layout, root, made) as collection, progress_bar("obfuscating") as on_progress:
+        obfuscated = obfuscate_folder(
             collection,
             fitted,
             known,
@@ -51,8 +52,8 @@ def obfuscate(
             label_policy=label_policy,  # type: ignore[arg-type]  # checked where it is used
             on_progress=on_progress,
         )
-    _tell(made, known, as_json)
-    return 1 if made.quarantine else 0
+    _tell(obfuscated, known, as_json)
+    return 1 if obfuscated.quarantine else 0
 
 
 def _tell(made: Obfuscated, key: Key, as_json: bool) -> None:

@@ -2,25 +2,50 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from veilray.cli.output import progress_bar
+from veilray.cli.output import Advance, progress_stages
+from veilray.places import check_apart, check_outside_sources
 
 if TYPE_CHECKING:
     from veilray.images import Collection
 
-__all__ = ["open_images", "parse_pairs"]
+__all__ = ["READING", "open_images", "parse_pairs", "scanned"]
 
 
-def open_images(images: Path, layout: str, root: Path | None) -> Collection:
-    """Open a folder, array file or manifest and scan it: every file is decoded once by format rules."""
+def open_images(
+    images: Path, layout: str, root: Path | None, made: Mapping[str, Path] | None = None, what: str = "IMAGES"
+) -> Collection:
+    """Open a folder, array file or manifest and scan it: every file is decoded once by format rules.
+
+    Args:
+        made: name to place of what the command will write: it must lie outside the images.
+        what: their name in messages.
+    """
+    check_apart(made or {}, {what: images})
+    with progress_stages(*READING) as stages:
+        return scanned(images, layout, root, made or {}, *stages)
+
+
+READING = ("looking for images", "reading images")
+
+
+def scanned(
+    images: Path, layout: str, root: Path | None, made: Mapping[str, Path], on_found: Advance, on_read: Advance
+) -> Collection:
+    """Open and scan, telling the two stages of `READING`."""
     from veilray.images import Collection
 
-    collection = Collection.open(images, layout=layout, root=root)
-    with progress_bar("reading images") as progress:
-        collection.scan(progress=progress)
+    on_found(0, 0)
+    collection = Collection.open(images, layout=layout, root=root, progress=on_found)
+    try:
+        check_outside_sources(made, images, root, (ref.source for ref in collection.refs))
+        collection.scan(progress=on_read)
+    except BaseException:
+        collection.close()
+        raise
     return collection
 
 

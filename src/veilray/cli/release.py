@@ -9,7 +9,7 @@ import typer
 
 from veilray.cli import options
 from veilray.cli.opening import parse_pairs
-from veilray.cli.output import OUT, print_card, print_json, progress_bar
+from veilray.cli.output import OUT, print_card, print_json, progress_stages
 
 if TYPE_CHECKING:
     from veilray.methods import Outcome
@@ -68,7 +68,7 @@ def release(
 
     keep_freed_memory()
     levels = parse_pairs(condition_levels or [], "--condition-levels")
-    with progress_bar("reading") as on_scan, progress_bar("releasing") as on_draw:
+    with progress_stages("reading", "releasing", begun=False) as (on_scan, on_draw):
         outcome = run(
             images,
             model,

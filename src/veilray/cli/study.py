@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from veilray.cli import options
-from veilray.cli.output import OUT, STATUS, counted, print_json, progress_bar
+from veilray.cli.output import OUT, STATUS, counted, print_json, progress_bar, progress_stages
 
 if TYPE_CHECKING:
     from veilray.evaluation.study import Outcome, Plan
@@ -35,7 +35,8 @@ def study(
     if plot:
         if resume or dry_run:
             raise ValueError("--plot must stand without --resume and --dry-run, got them together: it runs nothing")
-        drawn = draw_study(config, cells or ())
+        with progress_bar("drawing"):
+            drawn = draw_study(config, cells or ())
         if as_json:
             print_json({"figures": [str(path) for path in drawn]})
         for path in [] if as_json else drawn:
@@ -50,7 +51,7 @@ def study(
             for told in plan.missing:
                 OUT.print(f"missing: {told}", style="bold red", highlight=False, soft_wrap=True)
         return 1 if plan.missing else 0
-    with progress_bar("cells") as advance:
+    with progress_stages("cells", begun=False) as (advance,):
         outcome = run_study(
             config,
             cells or (),

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -99,8 +99,13 @@ class Classifier:
                 "which key is meant, or predict all the same with --allow-other-key"
             )
 
-    def predict_proba(self, images: NDArray[np.uint8]) -> NDArray[np.float64]:
+    def predict_proba(
+        self, images: NDArray[np.uint8], on_progress: Callable[..., None] | None = None
+    ) -> NDArray[np.float64]:
         """The probability of each level, `(n, levels)`, for pictures `(n, c, size, size)` uint8.
+
+        Args:
+            on_progress: called with (done, total) pictures.
 
         Raises:
             ValueError: for pictures of another shape or type.
@@ -108,7 +113,7 @@ class Classifier:
         shape = (self.card.geometry.channels, self.card.geometry.size, self.card.geometry.size)
         if images.shape[1:] != shape or images.dtype != np.uint8:
             raise ValueError(f"images must be (n, {', '.join(map(str, shape))}) uint8, got {images.shape}")
-        return probabilities(self.model, images)
+        return probabilities(self.model, images, on_progress)
 
     def save(self, folder: Path) -> None:
         """Write the CLASSIFIER folder, card last."""

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import csv
 import io
-import os
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -15,9 +14,11 @@ from numpy.typing import NDArray
 from sklearn.metrics import roc_auc_score
 
 from veilray.cloud.classifier import Classifier, load_classifier
+from veilray.cloud.networks import NETWORKS
 from veilray.cloud.received import open_obfuscated
-from veilray.cloud.training import Schedule, fit_network
-from veilray.flows.durable import whole_folder, write_bytes
+from veilray.cloud.training import Schedule, check_seed, fit_network
+from veilray.flows.durable import whole_folder
+from veilray.places import check_apart, check_new_file, write_new
 from veilray.privacy.guarantee import EMPIRICAL
 
 __all__ = ["Predicted", "cloud_predict", "cloud_train"]
@@ -41,19 +42,24 @@ def cloud_train(
     network: str = "level-sets",
     schedule: Schedule | None = None,
     seed: int = 0,
+    on_read: Callable[..., None] | None = None,
     on_progress: Callable[..., None] | None = None,
 ) -> Classifier:
     """Train a classifier on the pictures and labels of an OBFUSCATED folder, binary or of more classes.
 
     Args:
         out: CLASSIFIER, a new folder, complete or not there.
+        on_read: called with (done, total) pictures as they are read; on_progress: with (done, total, note) epochs.
 
     Raises:
         ValueError: where `out` exists or cannot be made, the folder is damaged, or has no labels to learn.
     """
-    _check_outside("CLASSIFIER", out, obfuscated)
+    check_apart({"CLASSIFIER": out}, {"OBFUSCATED": obfuscated})
+    if network not in NETWORKS:
+        raise ValueError(f"network must be one of {', '.join(NETWORKS)}, got {network!r}")
+    check_seed(seed)
     with whole_folder(out, "CLASSIFIER") as folder:
-        received = open_obfuscated(obfuscated)
+        received = open_obfuscated(obfuscated, on_read)
         if received.labels is None:
             raise ValueError(f"OBFUSCATED must come with labels to train on, got none in {obfuscated}")
         levels = tuple(sorted(set(received.labels)))
@@ -72,39 +78,41 @@ def cloud_train(
     return classifier
 
 
-def cloud_predict(classifier: Path, obfuscated: Path, out: Path, *, allow_other_key: bool = False) -> Predicted:
+def cloud_predict(
+    classifier: Path,
+    obfuscated: Path,
+    out: Path,
+    *,
+    allow_other_key: bool = False,
+    on_read: Callable[..., None] | None = None,
+    on_progress: Callable[..., None] | None = None,
+) -> Predicted:
     """Predict for every picture of an OBFUSCATED folder and write a table: path, prediction, a probability a level.
 
     The owner finds whose picture a path is in RECORD; the cloud cannot.
 
     Args:
         out: a new CSV file.
+        on_read, on_progress: called with (done, total) pictures as they are read, and as they are predicted.
 
     Raises:
         ValueError: where `out` exists, a folder is damaged, or the pictures are of another size.
         Refused: for pictures under another model, or another key unless it is allowed.
     """
-    if os.path.lexists(out):
-        raise ValueError(f"--out must be a new file, got {out}, which exists: name another")
-    _check_outside("--out", out, obfuscated)
+    check_new_file("--out", out)
+    check_apart({"--out": out}, {"OBFUSCATED": obfuscated})
     known = load_classifier(classifier)
-    received = open_obfuscated(obfuscated)
+    received = open_obfuscated(obfuscated, on_read)
     known.check(received.told, allow_other_key=allow_other_key)
-    rows = known.predict_proba(received.images)
+    rows = known.predict_proba(received.images, on_progress)
     levels = known.card.levels
     text = io.StringIO()
     writer = csv.writer(text)
     writer.writerow(["path", "predicted", *(f"probability of {level}" for level in levels)])
     for path, row in zip(received.paths, rows, strict=True):
         writer.writerow([path, levels[int(row.argmax())], *(f"{value:.6f}" for value in row)])
-    write_bytes(out, text.getvalue().encode())
+    write_new("--out", out, text.getvalue().encode())
     return Predicted(received.paths, levels, rows, _figures(levels, rows, received.labels))
-
-
-def _check_outside(what: str, out: Path, obfuscated: Path) -> None:
-    """OBFUSCATED holds the files it lists and no other: one more, and it is refused from then on."""
-    if out.resolve().is_relative_to(obfuscated.resolve()):
-        raise ValueError(f"{what} must lie outside OBFUSCATED, got {out} in {obfuscated}")
 
 
 def _figures(levels: tuple[str, ...], rows: NDArray[np.float64], labels: tuple[str, ...] | None) -> dict[str, float]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import hashlib
 import io
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Annotated, Any, Literal, TypeAlias
@@ -15,10 +16,10 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationErr
 
 from veilray.cloud.labels import plain_label
 from veilray.images import FORMATS, Geometry, Limits, Unreadable
+from veilray.places import OBFUSCATED_JSON
 
 __all__ = [
     "KEY",
-    "OBFUSCATED_JSON",
     "SHA256",
     "Handed",
     "Label",
@@ -29,7 +30,6 @@ __all__ = [
     "read_handed",
 ]
 
-OBFUSCATED_JSON = "obfuscated.json"
 _LARGEST_JSON = 2**30
 _LABELS = "labels.csv"
 SHA256 = r"^[0-9a-f]{64}$"
@@ -110,8 +110,11 @@ class Received:
     labels: tuple[str, ...] | None
 
 
-def open_obfuscated(folder: Path) -> Received:
+def open_obfuscated(folder: Path, on_read: Callable[..., None] | None = None) -> Received:
     """Read a whole OBFUSCATED folder into memory, in the order of its file names.
+
+    Args:
+        on_read: called with (done, total) pictures.
 
     Raises:
         ValueError: where it is no such folder, or a file is missing, truncated, altered, foreign, or of another size.
@@ -131,6 +134,8 @@ def open_obfuscated(folder: Path) -> Received:
         raise ValueError(f"{folder} must fit into memory, got pictures of {wanted:,} bytes together") from None
     for row, path in enumerate(paths):
         images[row] = _read_image(folder / path, _checked(folder, path, told), shape)
+        if on_read:
+            on_read(row + 1, len(paths))
     return Received(told, paths, images, _read_labels(folder, told, paths))
 
 

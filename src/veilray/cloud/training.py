@@ -20,7 +20,7 @@ from torch.nn.functional import cross_entropy, softmax
 
 from veilray.cloud.networks import NETWORKS
 
-__all__ = ["Schedule", "TrainingFigures", "fit_network", "probabilities"]
+__all__ = ["Schedule", "TrainingFigures", "check_seed", "fit_network", "probabilities"]
 
 _PREDICTED_AT_ONCE = 512
 _VALIDATION_SHARE = 10
@@ -43,9 +43,9 @@ class Schedule:
     weight_decay: float = 0.05
 
     def __post_init__(self) -> None:
-        for what, value in (("epochs", self.epochs), ("batch size", self.batch_size)):
-            if value < 1:
-                raise ValueError(f"{what} must be 1 or more, got {value}")
+        for what, value, most in (("epochs", self.epochs, 10**6), ("batch size", self.batch_size, 2**20)):
+            if not 1 <= value <= most:
+                raise ValueError(f"{what} must be 1 to {most:,}, got {value}")
         if not 0 < self.learning_rate <= 1:
             raise ValueError(f"learning rate must be above 0 and at most 1, got {self.learning_rate}")
 
@@ -92,8 +92,7 @@ def fit_network(
         ValueError: for too few pictures, classes or pictures of one, an unknown network, or a loss that is not finite.
     """
     _check(images, targets, classes)
-    if seed < 0:
-        raise ValueError(f"seed must be 0 or more, got {seed}")
+    check_seed(seed)
     plan = schedule or Schedule()
     rng = np.random.default_rng(seed)
     held = _held_out(targets, rng)
@@ -141,10 +140,19 @@ def fit_network(
     )
 
 
-def probabilities(model: nn.Module, images: NDArray[np.uint8]) -> NDArray[np.float64]:
+def probabilities(
+    model: nn.Module, images: NDArray[np.uint8], on_progress: Callable[..., None] | None = None
+) -> NDArray[np.float64]:
     """The probability of each class `(n, classes)`, each picture by itself."""
-    result: NDArray[np.float64] = softmax(_logits(model, torch.from_numpy(images)).double(), dim=1).numpy()
+    logits = _logits(model, torch.from_numpy(images), on_progress)
+    result: NDArray[np.float64] = softmax(logits.double(), dim=1).numpy()
     return result
+
+
+def check_seed(seed: int) -> None:
+    """Raises ValueError for a seed that is no unsigned number of 32 bits, as every seed of this project is."""
+    if not 0 <= seed < 2**32:
+        raise ValueError(f"seed must be 0 to {2**32 - 1}, got {seed}")
 
 
 def _check(images: NDArray[np.uint8], targets: NDArray[np.int64], classes: int) -> None:
@@ -179,6 +187,11 @@ def _shifted(images: Tensor, rng: np.random.Generator) -> Tensor:
 
 
 @torch.no_grad()
-def _logits(model: nn.Module, pixels: Tensor) -> Tensor:
+def _logits(model: nn.Module, pixels: Tensor, on_progress: Callable[..., None] | None = None) -> Tensor:
     model.eval()
-    return torch.cat([model(_scaled(part)) for part in torch.split(pixels, _PREDICTED_AT_ONCE)])
+    parts = []
+    for start in range(0, len(pixels), _PREDICTED_AT_ONCE):
+        parts.append(model(_scaled(pixels[start : start + _PREDICTED_AT_ONCE])))
+        if on_progress:
+            on_progress(min(start + _PREDICTED_AT_ONCE, len(pixels)), len(pixels))
+    return torch.cat(parts)

@@ -10,17 +10,21 @@ from veilray.flows.layers import COUPLINGS, DOWNSAMPLINGS
 __all__ = ["GlowConfig"]
 
 
+_ALLOWED = {"channels": (1, 64), "levels": (1, 12), "steps": (1, 256), "width": (1, 4096), "size": (2, 4096)}
+"""Lowest and highest, far above what was ever trained: beyond it a network cannot be built, let alone trained."""
+
+
 @dataclass(frozen=True)
 class GlowConfig:
     """The shape of a Glow.
 
     Args:
         size: height and width of the images, in pixels; divisible by 2**levels.
-        channels: colour channels, 1 or more.
+        channels: colour channels, 1 to 64.
         bits: bits a pixel, 1 to 16: uint8 images up to 8, uint16 above.
         levels: number of resolutions, L.
-        steps: steps of flow a level, K.
-        width: hidden channels of the coupling nets.
+        steps: steps of flow a level, K, up to 256 (Glow's largest has 48).
+        width: hidden channels of the coupling nets, up to 4,096 (Glow's has 512).
         coupling: "affine", or "gin": affine with log scales that sum to zero at each position, so that couplings
             keep volume (Sorrenson, Rother and Koethe, 2020), and ActNorms and convolutions alone change it.
         downsampling: the order of the channels that a 2 x 2 block of pixels becomes. "checkerboard", the order of
@@ -43,10 +47,10 @@ class GlowConfig:
     downsampling: Literal["checkerboard", "reshape"] = "checkerboard"
 
     def __post_init__(self) -> None:
-        for name, lowest in (("channels", 1), ("levels", 1), ("steps", 1), ("width", 1), ("size", 2)):
+        for name, (lowest, most) in _ALLOWED.items():
             value = getattr(self, name)
-            if isinstance(value, bool) or not isinstance(value, int) or value < lowest:
-                raise ValueError(f"{name} must be a whole number of {lowest} or more, got {value!r}")
+            if isinstance(value, bool) or not isinstance(value, int) or not lowest <= value <= most:
+                raise ValueError(f"{name} must be a whole number from {lowest} to {most:,}, got {value!r}")
         if isinstance(self.bits, bool) or not isinstance(self.bits, int) or not 1 <= self.bits <= 16:
             raise ValueError(f"bits must be a whole number from 1 to 16, got {self.bits!r}")
         for name, known in (("coupling", tuple(COUPLINGS)), ("downsampling", tuple(DOWNSAMPLINGS))):

@@ -36,6 +36,10 @@ CHUNK = 8192
 """Rows that `encode` and `decode` pass through the nets at once."""
 
 
+_MOST = {"dimension": 2**20, "couplings": 256, "width": 8192}
+"""Far above what was ever trained: beyond it a flow cannot be built, let alone trained."""
+
+
 @dataclass(frozen=True)
 class TabularConfig:
     """The shape of a `TabularFlow`.
@@ -56,10 +60,10 @@ class TabularConfig:
     clamp: float = 2.0
 
     def __post_init__(self) -> None:
-        for name in ("dimension", "couplings", "width"):
+        for name, most in _MOST.items():
             value = getattr(self, name)
-            if isinstance(value, bool) or not isinstance(value, int) or value < 1:
-                raise ValueError(f"{name} must be a whole number of 1 or more, got {value!r}")
+            if isinstance(value, bool) or not isinstance(value, int) or not 1 <= value <= most:
+                raise ValueError(f"{name} must be a whole number from 1 to {most:,}, got {value!r}")
         if isinstance(self.clamp, bool) or not isinstance(self.clamp, int | float) or not 0 < self.clamp <= 5:
             raise ValueError(f"clamp must be above 0 and at most 5, got {self.clamp!r}")
 

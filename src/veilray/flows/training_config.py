@@ -10,6 +10,19 @@ __all__ = ["Outcome", "Progress", "RowTraining", "RowTrainingResult", "Stopped",
 Stopped = Literal["epochs", "patience", "time"]
 
 
+_MOST = {
+    "epochs": 10**6,
+    "batch_size": 2**20,
+    "learning_rate": 1,
+    "clip_norm": 1e9,
+    "patience": 10**6,
+    "max_minutes": 60 * 24 * 365,
+    "checkpoint_minutes": 60 * 24 * 365,
+}
+"""Adam moves every weight by about the rate at every step, so a rate above 1 cannot train. The others are far above
+what anybody waits for: a number beyond them is a slip."""
+
+
 @dataclass(frozen=True)
 class TrainingConfig:
     """How to train.
@@ -42,17 +55,18 @@ class TrainingConfig:
     checkpoint_minutes: float = 10.0
 
     def __post_init__(self) -> None:
-        positive = ("epochs", "batch_size", "learning_rate", "clip_norm", "checkpoint_minutes")
-        for name in (*positive, "patience", "max_minutes"):
+        for name, most in _MOST.items():
             value = getattr(self, name)
             if value is not None and not value > 0:
                 raise ValueError(f"{name} must be above 0, got {value}")
+            if value is not None and not value <= most:
+                raise ValueError(f"{name} must be at most {most:,}, got {value:g}")
         if not 0 <= self.ema_decay < 1:
             raise ValueError(f"ema_decay must be in [0, 1), got {self.ema_decay}")
         if not self.warmup_epochs >= 0:
             raise ValueError(f"warmup_epochs must be 0 or more, got {self.warmup_epochs}")
-        if self.seed < 0:
-            raise ValueError(f"seed must be 0 or more, got {self.seed}")
+        if not 0 <= self.seed < 2**32:
+            raise ValueError(f"seed must be 0 to {2**32 - 1}, got {self.seed}")
 
     def steering(self) -> dict[str, Any]:
         """Return what steers a run, for its checkpoint: all but the limits on its length, which may change."""

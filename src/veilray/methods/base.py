@@ -172,8 +172,8 @@ class Method(Model):
 
     @classmethod
     @abstractmethod
-    def fit(cls, collection: Collection, folder: Path, **options: Any) -> Method:
-        """Train on `collection` and write the MODEL folder; options are those of `veilray fit`."""
+    def fit(cls, collection: Collection | Callable[[], Collection], folder: Path, **options: Any) -> Method:
+        """Train on `collection` and write the MODEL folder; options are those of `veilray fit`, and checked first."""
 
     @property
     @abstractmethod

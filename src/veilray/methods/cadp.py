@@ -46,12 +46,12 @@ from veilray.flows import (
     save_flow,
     train,
 )
-from veilray.images import RULE, Collection, Geometry
+from veilray.images import RULE, Geometry
 from veilray.methods.base import METHODS, Method, ModelCard, read_card
 from veilray.methods.budget import shared_budget
 from veilray.methods.declared import Declared, Facts, parse_bounds
 from veilray.methods.domain import Domain, complexity
-from veilray.methods.fitting import PublicImages, fitted_to, public_images, training_schedule
+from veilray.methods.fitting import PublicCollection, PublicImages, fitted_to, public_images, training_schedule
 from veilray.methods.latent_directions import LatentDirections, task_reader
 from veilray.methods.training_record import check_statement, training_beside, training_statement
 from veilray.privacy import Claim, Entropy, Mechanism, ModelTraining
@@ -94,7 +94,7 @@ class CADP(Method):
     @classmethod
     def fit(  # type: ignore[override]
         cls,
-        collection: Collection,
+        collection: PublicCollection,
         folder: Path,
         *,
         condition: str | Sequence[str] = "label",

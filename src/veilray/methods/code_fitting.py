@@ -58,6 +58,7 @@ _FEWEST_IMAGES = 20
 _UNTOLD = 0.1
 """Share of the training images whose condition is withheld, so that the flow knows pictures without a code too."""
 _CHECKPOINT = "checkpoint"
+_EPOCHS_AT_MOST = 10**6
 _CHOSEN = "code-choice.json"
 """Beside the flow's checkpoint: how k came about, for a fit that is continued once the code is there."""
 
@@ -103,8 +104,8 @@ class CodePlan:
             raise ValueError(f"for_epsilon must be one that a direction can carry, got {self.claim.epsilon}: give keep")
         if self.classes is not None and not 2 <= self.classes <= _CLASSES_AT_MOST:
             raise ValueError(f"classes must be between 2 and {_CLASSES_AT_MOST}, got {self.classes}")
-        if self.epochs is not None and self.epochs < 1:
-            raise ValueError(f"code_epochs must be 1 or more, got {self.epochs}")
+        if self.epochs is not None and not 1 <= self.epochs <= _EPOCHS_AT_MOST:
+            raise ValueError(f"code_epochs must be 1 or more, at most {_EPOCHS_AT_MOST:,}, got {self.epochs}")
         if self.epochs is not None and not self.trains_network:
             what = self.code if self.code != "content" else f"content {self.content}"
             raise ValueError(f"code_epochs must go with a content that trains a network, got them with {what}")

@@ -23,11 +23,11 @@ from numpy.typing import NDArray
 
 from veilray.codes import ContentCode, KeptCode, LatentCode, card_of_code, load_code, save_code
 from veilray.flows import ConditionalGlow, GlowConfig, Progress, load_card, load_flow, save_flow
-from veilray.images import RULE, Collection, Geometry
+from veilray.images import RULE, Geometry
 from veilray.methods.base import METHODS, Method, ModelCard, read_card
 from veilray.methods.code_fitting import CodeFit, CodePlan, CodeProgress
 from veilray.methods.domain import Domain, complexity
-from veilray.methods.fitting import public_images, training_schedule
+from veilray.methods.fitting import PublicCollection, public_images, training_schedule
 from veilray.methods.rehearsal import EPSILONS, alignment
 from veilray.methods.rendering import ContentRenderer, LatentRenderer, Renderer
 from veilray.methods.training_record import check_statement, training_beside, training_statement
@@ -60,7 +60,7 @@ class KeptCodeMethod(Method):
     @classmethod
     def fit(  # type: ignore[override]
         cls,
-        collection: Collection,
+        collection: PublicCollection,
         folder: Path,
         *,
         code: str = "content",

@@ -30,10 +30,10 @@ from veilray.flows import (
     save_flow,
     train,
 )
-from veilray.images import RULE, Collection, Geometry
+from veilray.images import RULE, Geometry
 from veilray.methods.base import METHODS, Method, ModelCard, read_card
 from veilray.methods.domain import Domain, complexity
-from veilray.methods.fitting import fitted_to, public_images, training_schedule
+from veilray.methods.fitting import PublicCollection, fitted_to, public_images, training_schedule
 from veilray.methods.training_record import check_statement, training_beside, training_statement
 from veilray.privacy import Entropy, ModelTraining
 from veilray.privacy.samplers.normal import normals
@@ -65,7 +65,7 @@ class DPGlow(Method):
     @classmethod
     def fit(  # type: ignore[override]
         cls,
-        collection: Collection,
+        collection: PublicCollection,
         folder: Path,
         *,
         size: int = 32,

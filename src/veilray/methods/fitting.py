@@ -5,11 +5,11 @@ from __future__ import annotations
 import os
 import shutil
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 
 from numpy.typing import NDArray
 
@@ -19,6 +19,7 @@ from veilray.methods.declared import facts_of
 from veilray.methods.training_record import TrainingRecord
 
 __all__ = [
+    "PublicCollection",
     "PublicImages",
     "check_model_folder",
     "ema_decay",
@@ -32,7 +33,10 @@ _VALIDATION_SHARE = 0.1
 _BEGUN = ("checkpoint", "code.json")
 """What an interrupted fit leaves behind to continue from."""
 _SCRATCH = ".training-"
-_LARGEST_RATE = 1.0
+
+
+PublicCollection: TypeAlias = Collection | Callable[[], Collection]
+"""Scanned images, or what opens and scans them: that may take long, and is called once all options are known to fit."""
 
 
 @dataclass(frozen=True)
@@ -52,7 +56,7 @@ class PublicImages:
 
 
 @contextmanager
-def public_images(collection: Collection, geometry: Geometry, folder: Path, *, resume: bool) -> Iterator[PublicImages]:
+def public_images(given: PublicCollection, geometry: Geometry, folder: Path, *, resume: bool) -> Iterator[PublicImages]:
     """Read the images into memory maps inside a MODEL folder that must be new, and take them away afterwards.
 
     Plain pixels must not stay in a folder that is handed on. So the files lose their names as soon as they are mapped,
@@ -62,6 +66,7 @@ def public_images(collection: Collection, geometry: Geometry, folder: Path, *, r
         ValueError: for a folder that holds a model or something else, fewer than 10 images, or a single patient.
     """
     found = check_model_folder(folder, resume=resume)
+    collection = given if isinstance(given, Collection) else given()
     if len(collection.refs) < 10:
         raise ValueError(f"IMAGES must hold at least 10 images to train on, got {len(collection.refs)}")
     if not collection.scanned:
@@ -113,8 +118,6 @@ def training_schedule(
     *, epochs: int, batch_size: int, learning_rate: float, seed: int, max_minutes: float | None
 ) -> TrainingConfig:
     """How the network is trained, checked before an image is read. Raises ValueError for what cannot train."""
-    if learning_rate > _LARGEST_RATE:  # Adam moves every weight by about the rate, at every step
-        raise ValueError(f"learning_rate must be at most {_LARGEST_RATE:g}, got {learning_rate:g}")
     return TrainingConfig(
         epochs=epochs, batch_size=batch_size, learning_rate=learning_rate, seed=seed, max_minutes=max_minutes
     )

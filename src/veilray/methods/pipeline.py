@@ -37,6 +37,7 @@ from veilray.methods.publication import ImageSpool
 from veilray.methods.record import Committed, Record
 from veilray.methods.spool import Describe
 from veilray.methods.training_record import Overlap, find_training_record, released_training
+from veilray.places import check_apart
 from veilray.privacy import Entropy, Guarantee, Mechanism, Releases, SystemEntropy
 
 __all__ = ["Outcome", "Plan", "check_same_job", "check_told", "continue_release", "plan_release", "start_release"]
@@ -204,8 +205,7 @@ def start_release(
     if os.path.lexists(out):
         raise ValueError(f"RELEASE must be a new folder, got {out}, which exists: choose another --out")
     _check_kept(plan)
-    if out == record_folder or out in record_folder.parents or record_folder in out.parents:
-        raise ValueError(f"RECORD must lie outside RELEASE, got {record_folder} with --out {out}")
+    check_apart({"RELEASE": out, "RECORD": record_folder})
     if any(out.parent.glob(f".{glob.escape(out.name)}.*.spool")):
         raise ValueError(f"an unfinished release into {out} must be continued with --resume, got a new one")
     out.parent.mkdir(parents=True, exist_ok=True)

@@ -14,12 +14,12 @@ from typing import Any
 from veilray.errors import Refused
 from veilray.methods.base import ModelCard
 from veilray.methods.record import Committed
+from veilray.places import RELEASE_JSON
 from veilray.privacy import Guarantee
 from veilray.privacy.card import ReleaseOrigin
 
 __all__ = ["FORMAT", "RELEASE_JSON", "Describe", "Spool", "claim_of", "origin_of", "sha256_of"]
 
-RELEASE_JSON = "release.json"
 FORMAT = "veilray-release"
 
 Describe = Callable[[Mapping[str, Any]], Mapping[str, str]]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import io
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,10 +15,23 @@ from numpy.typing import NDArray
 
 from veilray.images import Collection
 from veilray.methods import Method
+from veilray.places import check_new_file, write_new
 from veilray.privacy import Claim, Guarantee, Mechanism, SeededEntropy
 from veilray.privacy.exact import decimal_text
 
-__all__ = ["SETTINGS", "Row", "Setting", "contact_sheet", "draw_sheet", "first_by_hash", "preview_sheet", "settings_of"]
+__all__ = [
+    "SETTINGS",
+    "Row",
+    "Setting",
+    "check_preview",
+    "contact_sheet",
+    "draw_sheet",
+    "first_by_hash",
+    "preview_sheet",
+    "settings_of",
+]
+
+_PICTURES = (".png", ".pdf", ".svg")
 
 
 @dataclass(frozen=True)
@@ -91,19 +105,37 @@ def contact_sheet(
 
 
 def preview_sheet(method: Method, mechanism: Mechanism, path: Path, count: int = 8, seed: int = 0) -> None:
-    """Draw what a mechanism does to the model's own samples: a preview that needs no private image."""
+    """Draw what a mechanism does to the model's own samples, in a new file: a preview that needs no private image.
+
+    Raises:
+        ValueError: where something is at `path`, or its ending names no kind of picture.
+    """
+    check_preview(path)
     entropy = SeededEntropy(seed)
     samples = method.decode(method.prior(count, entropy))
     drawn = mechanism.release(method.encode(samples), entropy)
     guarantee = mechanism.guarantee(method.dimension)
-    draw_sheet(
-        [Row("model sample", samples), Row(_title(guarantee), method.render(drawn, mechanism, entropy), guarantee)],
-        path,
-    )
+    picture = io.BytesIO()
+    shown = Row(_title(guarantee), method.render(drawn, mechanism, entropy), guarantee)
+    draw_sheet([Row("model sample", samples), shown], picture, kind=path.suffix[1:].lower())
+    write_new("--preview", path, picture.getvalue())
 
 
-def draw_sheet(rows: Sequence[Row], path: Path, note: str = "") -> None:
-    """Write the rows as a picture; each row is titled on its left."""
+def check_preview(path: Path) -> None:
+    """Raises ValueError where no preview can be written to `path`: before any work is done."""
+    if path.suffix.lower() not in _PICTURES:
+        raise ValueError(f"--preview must end in {', '.join(_PICTURES)}, got {path}")
+    check_new_file("--preview", path)
+
+
+def draw_sheet(rows: Sequence[Row], path: Path | io.BytesIO, note: str = "", kind: str | None = None) -> None:
+    """Write the rows as a picture; each row is titled on its left.
+
+    Args:
+        path: where to, or what to write into.
+        note: a line below.
+        kind: `png`, `pdf` or `svg`; default: as the path ends.
+    """
     count = max(len(row.pictures) for row in rows)
     longest = max(len(line) for row in rows for line in row.title.splitlines())
     margin = max(2.1, 0.2 + 0.08 * longest)
@@ -123,7 +155,7 @@ def draw_sheet(rows: Sequence[Row], path: Path, note: str = "") -> None:
         )
     if note:
         figure.text(0.5, 0.01, note, ha="center", fontsize=8, color="#444444")
-    figure.savefig(path)
+    figure.savefig(path, format=kind)
 
 
 def _show(axis: Any, picture: NDArray[Any]) -> None:

@@ -18,7 +18,7 @@ from veilray.privacy import Claim, Entropy, SystemEntropy
 
 __all__ = ["FEWEST_TRIALS", "Progress", "audit", "audit_mechanism"]
 
-FEWEST_TRIALS = 1000
+FEWEST_TRIALS, MOST_TRIALS = 1000, 10**10
 
 Progress = Callable[[int, int, str], None]
 """Called with (done, total, what is next)."""
@@ -46,8 +46,11 @@ def audit(
     Raises:
         ValueError: for fewer than 1,000 trials.
     """
-    if trials < FEWEST_TRIALS:
-        raise ValueError(f"trials must be at least {FEWEST_TRIALS:,}, got {trials:,}: fewer prove nothing")
+    if not FEWEST_TRIALS <= trials <= MOST_TRIALS:
+        raise ValueError(
+            f"trials must be at least {FEWEST_TRIALS:,} and at most {MOST_TRIALS:,}, got {trials:,}: "
+            "fewer prove nothing, and no machine ends more"
+        )
     source = SystemEntropy() if entropy is None else entropy
     games = len(subject.pairs) * len(STATISTICS) + (0 if subject.element is None else len(ELEMENT_GAMES))
     plan = Plan(trials, games, _words_of_a_row(subject))

@@ -28,11 +28,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from veilray.cloud.received import OBFUSCATED_JSON
 from veilray.flows.durable import whole_folder
 from veilray.images import encode_png
 from veilray.methods.obfuscation.keys import Key
 from veilray.methods.obfuscation.method import NAME, Obfuscation
+from veilray.places import OBFUSCATED_JSON
 from veilray.privacy.guarantee import EMPIRICAL
 
 __all__ = ["Handover", "spooled"]

@@ -22,7 +22,7 @@ from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 
 from veilray.errors import Refused
-from veilray.methods.obfuscation.house import check_in_house
+from veilray.places import check_outside_handed_over
 from veilray.privacy import Entropy, SystemEntropy
 from veilray.privacy.guarantee import EMPIRICAL
 
@@ -111,7 +111,7 @@ class Key:
         Raises:
             ValueError: where something is there already, there is no folder for it, or the folder goes to the cloud.
         """
-        check_in_house("KEY", path)
+        check_outside_handed_over("KEY", path)
         told = {
             **self.public(),
             "format": FORMAT,

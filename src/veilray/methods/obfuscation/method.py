@@ -30,9 +30,9 @@ from torch import Tensor
 
 from veilray.autoencoders import AUTOENCODERS, Autoencoder
 from veilray.flows.durable import write_bytes
-from veilray.images import RULE, Collection, Geometry
+from veilray.images import RULE, Geometry
 from veilray.methods.base import ModelCard, read_card
-from veilray.methods.fitting import public_images
+from veilray.methods.fitting import PublicCollection, public_images
 from veilray.methods.obfuscation.intensity_map import MapFamily, Scope, apply_each
 from veilray.methods.obfuscation.keys import Key
 from veilray.methods.obfuscation.survival import family_figures
@@ -143,7 +143,7 @@ class Obfuscation:
     @classmethod
     def fit(
         cls,
-        collection: Collection,
+        collection: PublicCollection,
         folder: Path,
         *,
         size: int = 64,

@@ -20,10 +20,10 @@ from veilray.cloud.labels import plain_label
 from veilray.images import Collection, ImageRef, Quarantined
 from veilray.methods.base import Progress
 from veilray.methods.obfuscation.handover import Handover, spooled
-from veilray.methods.obfuscation.house import check_in_house
 from veilray.methods.obfuscation.keys import Key
 from veilray.methods.obfuscation.method import Obfuscation
 from veilray.methods.record import Committed, Record
+from veilray.places import check_apart
 from veilray.privacy import SystemEntropy
 from veilray.privacy.guarantee import EMPIRICAL
 
@@ -132,10 +132,7 @@ def _check(collection: Collection, out: Path, record: Path, label_policy: str) -
     for what, folder in (("OBFUSCATED", out), ("RECORD", record)):
         if os.path.lexists(folder):
             raise ValueError(f"{what} must be a new folder, got {folder}, which exists: choose another")
-    away, kept = out.resolve(), record.resolve()
-    if kept.is_relative_to(away) or away.is_relative_to(kept):
-        raise ValueError(f"RECORD must lie outside OBFUSCATED, got {record} with --out {out}")
-    check_in_house("RECORD", record)
+    check_apart({"OBFUSCATED": out, "RECORD": record})
     if label_policy == "public":
         _check_labels([ref.label for ref in collection.refs])
 
