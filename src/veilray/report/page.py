@@ -34,7 +34,8 @@ class DemoFacts:
 
 def card_page(guarantee: Guarantee | None, title: str) -> str:
     """The guarantee card as a page."""
-    return _PAGES.get_template("card.html").render(title=title, entries=card_entries(guarantee))
+    records = "images" if guarantee is None else f"{guarantee.record}s"
+    return _PAGES.get_template("card.html").render(title=title, entries=card_entries(guarantee), records=records)
 
 
 def demo_page(facts: DemoFacts) -> str:

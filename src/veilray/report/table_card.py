@@ -82,7 +82,7 @@ def _croissant(told: Mapping[str, Any]) -> dict[str, Any]:
         "datePublished": told["date"],
         "license": LICENCE,
         "citeAs": f"{_title(told)}, release {told['identifier']}, {told['date']}, made by {told['software']}",
-        "keywords": ["differential privacy", "synthetic tables"],
+        "keywords": ["local differential privacy", "randomised rows"],
         "distribution": [file_object(name, sha256) for name, sha256 in told["files"].items()],
         "recordSet": [
             {

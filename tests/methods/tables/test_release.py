@@ -74,6 +74,24 @@ def test_a_release_is_complete_and_says_what_it_claims(released: Release, make_p
     assert "epsilon 4 (pure)" in (folder / "README").read_text()
 
 
+def test_rows_of_people_are_not_denied_where_they_are_released(
+    released: Release, people: Callable[..., Records], tmp_path: Path
+) -> None:
+    """At a huge epsilon most released rows are rows of people, so nothing may say that none is."""
+    private = people(40, 1)
+    folder = released(private, epsilon="40000", mechanism="laplace", diagnosis="public", age="public")
+    with (folder / "data.csv").open() as file:
+        rows = {tuple(row.values()) for row in csv.DictReader(file)}
+    private.write_csv(tmp_path / "private.csv")
+    with (tmp_path / "private.csv").open() as file:
+        people_rows = {tuple(row.values()) for row in csv.DictReader(file)}
+    assert rows & people_rows, "the premise of this test"
+    for name in ("README", "DATASET.md"):
+        text = " ".join((folder / name).read_text().split())
+        assert "No row is that of a person" not in text
+        assert "row may equal that of a person" in text
+
+
 @pytest.mark.parametrize("name", ["unseen_level", "out_of_bounds", "wrong_type", "missing"])
 @pytest.mark.parametrize("action", ["quarantine", "error", "replace"])
 def test_rows_left_out_for_their_cells_are_said_in_clear(
