@@ -442,6 +442,24 @@ def test_patients_are_charged(released: Release, tmp_path: Path) -> None:
 # Started once, finished once.
 
 
+def test_a_table_is_not_continued_in_another_ledger(
+    tmp_path: Path, make_plan: Plan, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It would be drawn a second time, and charged where nobody counts the first."""
+    plan, other = make_plan(6), Journal(tmp_path / "other.sqlite")
+
+    def interrupted(*_: Any) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patched, pytest.raises(KeyboardInterrupt):
+        patched.setattr(module.TableSpool, "publish", interrupted)
+        start_table(plan, tmp_path / "out", tmp_path / "record", Journal(tmp_path / "l.sqlite"))
+    with pytest.raises(Refused, match="must be in the ledger, got none: use the ledger it was made with"):
+        continue_table(plan, tmp_path / "out", tmp_path / "record", other)
+    assert other.releases() == []
+    assert continue_table(plan, tmp_path / "out", tmp_path / "record", Journal(tmp_path / "l.sqlite")).rows == 6
+
+
 def test_an_existing_destination_is_never_touched(tmp_path: Path, make_plan: Plan) -> None:
     (tmp_path / "out").mkdir()
     journal = Journal(tmp_path / "l.sqlite")
@@ -518,6 +536,7 @@ def test_a_committed_file_that_was_altered_is_not_published(
 
 KILL_POINTS = {
     "reserved": ("veilray.ledger.Journal.reserve", False),
+    "noted": ("veilray.methods.record.RecordFolder.note_reserved", False),
     "drawn": ("veilray.methods.tables.publication.TableSpool.finish", False),
     "committed": ("veilray.ledger.Journal.commit", True),
     "published": ("veilray.methods.tables.publication.TableSpool.publish", True),
