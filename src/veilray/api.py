@@ -9,7 +9,7 @@ from typing import Any, Literal
 
 from veilray.api_tables import Table, first_condition, fit_table, holds_table, release_table, written_by_release
 from veilray.images import Collection, Quarantined
-from veilray.ledger import Journal, default_ledger
+from veilray.ledger import Journal, ledger_path
 from veilray.methods import (
     METHODS,
     Method,
@@ -198,7 +198,7 @@ def release(
         )
         if dry_run:
             return Outcome(plan.guarantee, len(collection), tuple(collection.quarantine))
-        journal = Journal(Path(ledger) if ledger else default_ledger())
+        journal = Journal(ledger_path(ledger))
         records = journal.path.absolute().parent / "records"
         if resume:
             return continue_release(plan, out, Path(record) if record else find_record(records, out), journal, on_draw)

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias
 
-from veilray.ledger import Journal, default_ledger
+from veilray.ledger import Journal, ledger_path
 from veilray.methods import condition_rules, find_record, read_card
 from veilray.methods.base import Progress
 from veilray.methods.tables import (
@@ -81,7 +81,7 @@ def fit_table(table: Table, schema: Schema | str | Path, out: str | Path, **opti
 
 def written_by_release(out: Path, record: str | Path | None, ledger: str | Path | None) -> dict[str, Path]:
     """Name to place of what a release writes: none of it may lie in another or in what is released."""
-    written = {"RELEASE": out, "LEDGER": Path(ledger) if ledger else default_ledger()}
+    written = {"RELEASE": out, "LEDGER": ledger_path(ledger)}
     return {**written, "RECORD": Path(record)} if record else written
 
 
@@ -143,7 +143,7 @@ def release_table(
     )
     if dry_run:
         return TableOutcome(plan.guarantee, len(records), tuple(refused))
-    journal = Journal(Path(ledger) if ledger else default_ledger())
+    journal = Journal(ledger_path(ledger))
     kept = journal.path.absolute().parent / "records"
     if resume:
         return continue_table(plan, out, Path(record) if record else find_record(kept, out), journal, on_draw)

@@ -355,10 +355,48 @@ def test_a_budget_is_policy_and_its_refusal_is_exit_code_3(
     assert not list(tmp_path.glob(".b.*"))
     assert len(list((tmp_path / "house" / "records").iterdir())) == 1
     shown = veilray("ledger", "show")
-    assert "24 images, epsilon 4 each, worst patient 16" in shown.out
+    assert f"{tmp_path / 'a'} published: 24 images, epsilon 4 each, worst patient 16" in shown.out
     told = json.loads(veilray("ledger", "show", "--json").out)
     assert told["budget"] == {"epsilon": "20", "delta": "0", "accounting": "sum"}
     assert [row["state"] for row in told["releases"]] == ["published"]
+    assert [(row["out"], row["records"], row["record"]) for row in told["releases"]] == [
+        (str(tmp_path / "a"), 24, "image")
+    ]
+
+
+@pytest.mark.parametrize("asked", [(), ("--dry-run",), ("--json",)])
+def test_a_release_says_which_ledger_is_charged_and_what_its_budget_is(
+    veilray: Run, pictures: Path, model: Path, tmp_path: Path, asked: tuple[str, ...]
+) -> None:
+    release = ("release", pictures, "--model", model, "--epsilon", "1", "--out", tmp_path / "r", *asked)
+    ledger = tmp_path / "house" / "ledger.sqlite"
+    if asked == ("--dry-run",):
+        assert f"ledger {ledger}: a new one; no budget is set" in veilray(*release).err
+        assert not ledger.exists(), "a dry run makes none"
+    veilray("ledger", "init", "--epsilon", "8")
+    ran = veilray(*release)
+    assert ran.code == 0, ran.err
+    assert f"ledger {ledger}: a patient may be spent epsilon 8 (pure sum)" in ran.err
+    assert "may be spent" not in ran.out
+
+
+def test_a_relative_ledger_is_one_place_or_refused(
+    veilray: Run, pictures: Path, model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    release = ("release", pictures, "--model", model, "--epsilon", "1", "--out", tmp_path / "r")
+    ran = veilray(*release, "--ledger", "l.sqlite", "--dry-run")
+    assert f"ledger {tmp_path / 'l.sqlite'}: a new one" in ran.err
+    assert str(tmp_path / "l.sqlite") in veilray("ledger", "init", "--epsilon", "2", "--ledger", "l.sqlite").out
+    assert "epsilon 2 (pure sum)" in veilray("ledger", "show", "--ledger", "sqlite:///l.sqlite").out
+    url = veilray(*release, "--ledger", "postgresql://house/ledger")
+    assert (url.code, "must be a path or sqlite:///PATH" in url.err) == (2, True)
+    monkeypatch.setenv("VEILRAY_LEDGER", "ledger/ledger.sqlite")
+    for command in (release, ("ledger", "show"), ("ledger", "init", "--epsilon", "1")):
+        ran = veilray(*command)
+        assert (ran.code, "$VEILRAY_LEDGER must be an absolute path" in ran.err) == (2, True)
+    assert not (tmp_path / "r").exists()
+    assert {path.name for path in tmp_path.iterdir()} == {"l.sqlite"}
 
 
 def test_nothing_of_the_users_is_deleted_or_mixed(veilray: Run, pictures: Path, model: Path, tmp_path: Path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Callable
 from pathlib import Path
 
@@ -176,6 +177,16 @@ def test_an_interrupted_release_is_continued(release_of: Run, tmp_path: Path, mo
     assert "must be continued with --resume" in said(again)
     assert release_of("--resume").code == 0
     assert len(Journal(tmp_path / "house" / "ledger.sqlite").releases()) == 1
+
+
+def test_a_table_is_counted_in_rows_and_found_by_its_place(release_of: Run, veilray: Run, tmp_path: Path) -> None:
+    assert release_of().code == 0
+    shown = veilray("ledger", "show").out
+    assert re.search(rf"{tmp_path / 'out'} published: [0-9]+ rows, epsilon", shown), shown
+    assert "image" not in shown
+    (told,) = json.loads(veilray("ledger", "show", "--json").out)["releases"]
+    assert (told["record"], told["out"]) == ("row", str(tmp_path / "out"))
+    assert told["records"] > 0
 
 
 def test_a_spent_budget_refuses(release_of: Run, veilray: Run, tmp_path: Path) -> None:

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import sqlite3
 import stat
 import subprocess
 import sys
+import unicodedata
 from fractions import Fraction
 from pathlib import Path
 
 import pytest
 
 from veilray.errors import Refused
-from veilray.ledger import Budget, Journal, ReleaseState, default_ledger
+from veilray.ledger import Budget, Journal, ReleaseState
 from veilray.privacy import MECHANISMS, Claim
 from veilray.privacy.guarantee import Bound, Guarantee
 
@@ -103,13 +105,6 @@ def test_two_processes_reserve_at_once(tmp_path: Path) -> None:
     assert Journal(path).spent("p") == 20
 
 
-def test_the_environment_moves_the_ledger(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    monkeypatch.setenv("VEILRAY_LEDGER", str(tmp_path / "there.sqlite"))
-    assert default_ledger() == tmp_path / "there.sqlite"
-    monkeypatch.delenv("VEILRAY_LEDGER")
-    assert default_ledger().name == "ledger.sqlite"
-
-
 def test_a_budget_refuses_what_would_take_any_patient_beyond_it(tmp_path: Path) -> None:
     journal = Journal(tmp_path / "l.sqlite")
     journal.set_budget(Budget(Fraction(10)))
@@ -198,3 +193,89 @@ def test_two_processes_cannot_both_take_what_is_left(tmp_path: Path) -> None:
     runs = [subprocess.Popen([sys.executable, "-c", code, str(path), name]) for name in "ab"]
     assert [run.wait(60) for run in runs] == [0, 0]
     assert Journal(path).spent("p") == 15
+
+
+# Keys: one person, however the key is written, now or by an earlier version.
+
+
+@pytest.mark.parametrize("written", ["7.0", " 7", "7\u00a0", "\ufeff7", "7"])
+def test_every_spelling_of_a_key_is_charged_to_one_person(tmp_path: Path, written: str) -> None:
+    journal = Journal(tmp_path / "l.sqlite")
+    journal.set_budget(Budget(Fraction(3)))
+    journal.reserve("a", claim("1"), {"7": 1, written: 1} if written != "7" else {"7": 2})
+    assert journal.spent(written) == journal.spent("7") == 2
+    assert journal.patients() == 1
+    with pytest.raises(Refused, match="would take one to 4"):
+        journal.reserve("b", claim("2"), {written: 1})
+
+
+def test_a_key_that_says_nothing_names_nobody(tmp_path: Path) -> None:
+    journal = Journal(tmp_path / "l.sqlite")
+    journal.set_budget(Budget(Fraction(3)))
+    with pytest.raises(Refused, match="got 2 images without"):
+        journal.reserve("a", claim("1"), {"\u200b": 2, "p": 1})
+    assert journal.spent("") == 0
+
+
+def earlier_version(path: Path, charges: dict[str, int]) -> None:
+    """A ledger as earlier versions wrote it: no `out`, keys that are only trimmed."""
+    with sqlite3.connect(path) as database:
+        database.executescript(
+            "CREATE TABLE release (identifier VARCHAR NOT NULL PRIMARY KEY, created VARCHAR NOT NULL,"
+            " state VARCHAR NOT NULL, guarantee VARCHAR NOT NULL, digest VARCHAR);"
+            "CREATE TABLE charge (identifier VARCHAR NOT NULL REFERENCES release (identifier),"
+            " patient VARCHAR NOT NULL, images INTEGER NOT NULL, epsilon VARCHAR NOT NULL, delta VARCHAR NOT NULL,"
+            " PRIMARY KEY (identifier, patient));"
+            "CREATE TABLE policy (identifier INTEGER NOT NULL PRIMARY KEY, epsilon VARCHAR NOT NULL,"
+            " delta VARCHAR NOT NULL, accounting VARCHAR NOT NULL);"
+            "INSERT INTO policy VALUES (1, '10', '0', 'sum');"
+        )
+        row = ("old", "2025-01-01T00:00:00+00:00", "published", claim("2").to_json(), "digest")
+        database.execute("INSERT INTO release VALUES (?, ?, ?, ?, ?)", row)
+        database.executemany(
+            "INSERT INTO charge VALUES ('old', ?, ?, ?, '0')",
+            [(patient, count, str(2 * count)) for patient, count in charges.items()],
+        )
+
+
+def test_what_an_earlier_version_charged_still_counts_for_the_same_person(tmp_path: Path) -> None:
+    decomposed = unicodedata.normalize("NFD", "M\u00fcller")
+    path = tmp_path / "l.sqlite"
+    earlier_version(path, {decomposed: 2, "7.0": 3, "7": 1, "p": 1})
+    journal = Journal(path)
+    assert journal.spent("M\u00fcller") == journal.spent(decomposed) == 4
+    assert journal.spent("7") == journal.spent("7.0") == 8
+    assert journal.patients() == 3
+    with pytest.raises(Refused, match="would take one to 12"):
+        journal.reserve("a", claim("4"), {"7": 1})
+    with pytest.raises(Refused, match="would take one to 12"):
+        journal.reserve("b", claim("8"), {"M\u00fcller": 1})
+    journal.reserve("c", claim("2"), {"7.0": 1, "M\u00fcller": 3})
+    assert journal.spent("7") == journal.spent("M\u00fcller") == 10
+
+
+def test_a_ledger_of_an_earlier_version_opens_and_goes_on(tmp_path: Path) -> None:
+    path = tmp_path / "l.sqlite"
+    earlier_version(path, {"p": 1})
+    for _ in range(2):  # the second time the column is there
+        journal = Journal(path)
+    journal.reserve("new", claim("1"), {"p": 1}, out=tmp_path / "release")
+    assert [row.out for row in journal.releases()] == [None, str(tmp_path / "release")]
+    with sqlite3.connect(path) as database:  # as an earlier version would write
+        database.execute(
+            "INSERT INTO release (identifier, created, state, guarantee, digest) "
+            "SELECT 'back', created, 'reserved', guarantee, NULL FROM release WHERE identifier = 'old'"
+        )
+    assert len(Journal(path).releases()) == 3
+
+
+def test_a_database_of_something_else_is_named_and_left_as_it_is(tmp_path: Path) -> None:
+    path = tmp_path / "records.sqlite"
+    with sqlite3.connect(path) as database:
+        database.execute("CREATE TABLE release (title VARCHAR)")
+    with pytest.raises(ValueError, match=r"ledger must be a SQLite file of veilray, got .*: it holds other tables"):
+        Journal(path)
+    with sqlite3.connect(path) as database:
+        assert database.execute("SELECT sql FROM sqlite_master").fetchall() == [
+            ("CREATE TABLE release (title VARCHAR)",)
+        ]

@@ -193,10 +193,28 @@ def test_source_geometry_is_kept_only_on_request_and_then_not_covered(
     assert any("rows, columns" in line for line in read_release(tmp_path / "out")["guarantee"].not_covered())
 
 
+def test_a_release_is_not_continued_in_another_ledger(
+    tmp_path: Path, method: DPGlow, scanned: Callable[[int], Collection], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    plan, other = make_plan(method, scanned(3)), Journal(tmp_path / "other.sqlite")
+
+    def interrupted(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patched, pytest.raises(KeyboardInterrupt):
+        patched.setattr("veilray.methods.publication.ImageSpool.publish", interrupted)
+        start_release(plan, tmp_path / "out", tmp_path / "record", Journal(tmp_path / "l.sqlite"))
+    with pytest.raises(Refused, match="must be in the ledger, got none: use the ledger it was made with"):
+        continue_release(plan, tmp_path / "out", tmp_path / "record", other)
+    assert other.releases() == []
+    assert continue_release(plan, tmp_path / "out", tmp_path / "record", Journal(tmp_path / "l.sqlite")).images == 3
+
+
 KILL_POINTS = [
     ("veilray.methods.record.Record.plan", 1),
     ("veilray.methods.record.Record.write_job", 1),
     ("veilray.ledger.Journal.reserve", 1),
+    ("veilray.methods.record.RecordFolder.note_reserved", 1),
     ("veilray.methods.publication.ImageSpool.place", 3),
     ("veilray.methods.publication.ImageSpool.settle", 2),
     ("veilray.methods.record.Record.commit", 1),

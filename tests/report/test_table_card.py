@@ -17,6 +17,7 @@ from veilray.report.table_card import table_files
 
 PUBLIC = ConditionPolicy(policy="public")
 DRAWN = ConditionPolicy(policy="randomised", epsilon=Fraction(1), levels=2)
+DENIALS = re.compile(r"[Nn]o (row|record|picture|image)[^.]{0,40}(person|patient)|no personal data|[Ff]ully anonym")
 COLUMNS = [
     {"name": "diagnosis", "kind": "categorical"},
     {"name": "age|years", "kind": "integer"},
@@ -105,6 +106,21 @@ def test_a_counterfactual_is_said_in_both_cards() -> None:
     made = table_files(told(decoded_under={"diagnosis": "malignant"}))
     assert all("every row was drawn as if diagnosis = malignant" in text for text in made.values())
     assert "Counterfactual" not in card_of(told())
+
+
+def test_it_does_not_deny_that_a_row_may_be_that_of_a_person() -> None:
+    text = card_of(told())
+    assert not DENIALS.search(text)
+    assert "A released row may\nequal that of a person" in text
+    assert "one tells little" not in text, "at a large epsilon one row tells all"
+    assert "synthetic" not in "".join(table_files(told()).values()), "each row is of one source row"
+
+
+@pytest.mark.parametrize("data", ["public", "other patients", "not covered"])
+def test_what_the_network_was_trained_on_is_a_sentence(data: str) -> None:
+    contents = told()
+    contents["model"]["training"] = {"data": data, "statement": "a survey"}
+    assert f"The network was trained on: {data}: a survey\n" in card_of(contents)
 
 
 def test_one_row_is_one_row() -> None:

@@ -70,13 +70,15 @@ def check_table(
 ) -> int:
     """Count rows, list what the schema refuses, measure the distance from the model's own rows, say what is spent."""
     from veilray.tables import ignored_columns, read_records
+    from veilray.text import patient_key
 
     with progress_bar("reading the table") as progress:
         records, refused = read_records(table, schema, on_progress=progress)
+    patients = Counter(map(patient_key, records.patients or ()))
     told: dict[str, Any] = {
         "rows": len(records),
-        "patients": None if records.patients is None else len(set(records.patients)),
-        "rows_of_the_largest_patient": max(Counter(records.patients or ()).values(), default=None),
+        "patients": None if records.patients is None else len(patients),
+        "rows_of_the_largest_patient": max(patients.values(), default=None),
         "confirmed": schema.confirmed,
         "ignored_columns": list(ignored_columns(table, schema)),
         "quarantine": [{"row": entry.row, "reason": entry.reason} for entry in refused],

@@ -29,7 +29,8 @@ Layout: TypeAlias = Annotated[str, typer.Option(help="Rule for patient and label
 Root: TypeAlias = Annotated[Path | None, typer.Option(help="Folder that the manifest's paths are relative to.")]
 Model: TypeAlias = Annotated[str, typer.Option(help="Folder written by `veilray fit`.")]
 Ledger: TypeAlias = Annotated[
-    Path | None, typer.Option("--ledger", help="Default: $VEILRAY_LEDGER, or the user's data folder.")
+    str | None,
+    typer.Option("--ledger", help="File or sqlite:///FILE. Default: $VEILRAY_LEDGER, or the user's data folder."),
 ]
 AsJson: TypeAlias = Annotated[bool, typer.Option("--json", help="Print the result as JSON.")]
 

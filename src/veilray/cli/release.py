@@ -64,9 +64,11 @@ def release(
 ) -> int:
     """Release images with a privacy claim: read, encode, bound, randomise, decode, write."""
     from veilray.api import release as run
+    from veilray.cli.ledger import print_ledger
     from veilray.flows import keep_freed_memory
 
     keep_freed_memory()
+    print_ledger(ledger)
     levels = parse_pairs(condition_levels or [], "--condition-levels")
     with progress_stages("reading", "releasing", begun=False) as (on_scan, on_draw):
         outcome = run(

@@ -19,6 +19,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy.stats import t as student
 
+from veilray.evaluation.patients import patient_keys
 from veilray.evaluation.result import Estimate
 
 __all__ = [
@@ -66,7 +67,7 @@ class _Patients:
         keys = np.asarray(groups)
         if keys.shape != (images,):
             raise ValueError(f"groups must be one patient key for each of {images} images, got shape {keys.shape}")
-        known, of = np.unique(keys, return_inverse=True)
+        known, of = np.unique(patient_keys(keys), return_inverse=True)
         return cls(of.astype(np.int64), len(known))
 
     def total(self, values: Floats) -> Floats:

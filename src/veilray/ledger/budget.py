@@ -13,6 +13,7 @@ from fractions import Fraction
 from typing import Literal
 
 from veilray.privacy.composition import Event, Total, total, total_in_gdp
+from veilray.privacy.exact import decimal_text
 
 __all__ = ["Budget"]
 
@@ -40,6 +41,11 @@ class Budget:
             raise ValueError(f"delta must be in [0, 1), got {self.delta}")
         if self.accounting == "gdp" and not self.delta:
             raise ValueError("delta must be above 0 for accounting gdp, got 0: give --delta, such as 1e-6")
+
+    def in_words(self) -> str:
+        """The policy as a sentence without its full stop."""
+        text = f"a patient may be spent epsilon {decimal_text(self.epsilon)}"
+        return text + (f" at delta {float(self.delta):.3g} ({self.accounting})" if self.delta else " (pure sum)")
 
     def spent(self, events: Sequence[Event]) -> Total:
         """What a list of releases comes to, in this budget's way of adding up.

@@ -23,8 +23,7 @@ from fractions import Fraction
 from pathlib import Path
 from typing import Literal
 
-import platformdirs
-from sqlalchemy import Connection, Engine, ForeignKey, create_engine, event, func, select
+from sqlalchemy import URL, Connection, Engine, ForeignKey, create_engine, event, select
 from sqlalchemy.engine.interfaces import DBAPIConnection
 from sqlalchemy.exc import DatabaseError, IntegrityError
 from sqlalchemy.orm import DeclarativeBase, Mapped, Session, mapped_column
@@ -32,11 +31,13 @@ from sqlalchemy.pool import ConnectionPoolEntry
 
 from veilray.errors import Refused
 from veilray.ledger.budget import Budget
+from veilray.ledger.location import ledger_path
 from veilray.privacy.composition import events_of
 from veilray.privacy.exact import decimal_text
 from veilray.privacy.guarantee import Guarantee
+from veilray.text import patient_key
 
-__all__ = ["Journal", "ReleaseRow", "ReleaseState", "default_ledger"]
+__all__ = ["Journal", "ReleaseRow", "ReleaseState"]
 
 
 class ReleaseState(StrEnum):
@@ -49,13 +50,18 @@ class ReleaseState(StrEnum):
 
 @dataclass(frozen=True)
 class ReleaseRow:
-    """One release as the journal knows it. `digest` is the SHA-256 of release.json, once committed."""
+    """One release as the journal knows it.
+
+    `digest` is the SHA-256 of release.json, once committed. `out` is the path it is published at; None where it was
+    reserved by a version that did not write it down.
+    """
 
     identifier: str
     state: ReleaseState
     created: datetime
     guarantee: Guarantee
     digest: str | None
+    out: str | None = None
 
 
 class _Base(DeclarativeBase):
@@ -69,6 +75,7 @@ class _Release(_Base):
     state: Mapped[str]
     guarantee: Mapped[str]
     digest: Mapped[str | None]
+    out: Mapped[str | None]
 
 
 class _Charge(_Base):
@@ -88,51 +95,68 @@ class _Policy(_Base):
     accounting: Mapped[str]
 
 
-def default_ledger() -> Path:
-    """Where the journal lies unless told otherwise: `$VEILRAY_LEDGER`, else the user's data folder."""
-    told = os.environ.get("VEILRAY_LEDGER")
-    return Path(told) if told else Path(platformdirs.user_data_dir("veilray")) / "ledger.sqlite"
-
-
 class Journal:
     """Reservations in one SQLite file of mode 0600, made on first use.
 
     Args:
-        path: the file; its folder is made with mode 0700 when absent.
+        path: the file, as `ledger_path` reads it; its folder is made with mode 0700 when absent.
 
     Raises:
         ValueError: where the file is no journal of this project.
     """
 
-    def __init__(self, path: Path) -> None:
-        self.path = path
+    def __init__(self, path: str | Path) -> None:
+        self.path = path = ledger_path(path)
         path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         if not path.exists():
             os.close(os.open(path, os.O_CREAT | os.O_RDWR, 0o600))
-        self._engine = create_engine(f"sqlite:///{path}", connect_args={"timeout": 60})
+        self._engine = create_engine(URL.create("sqlite", database=str(path)), connect_args={"timeout": 60})
         event.listen(self._engine, "connect", _make_durable)
         event.listen(self._engine, "begin", _begin_alone)
         try:
-            _Base.metadata.create_all(self._engine)
+            self._make_tables()
         except DatabaseError as error:
             raise ValueError(f"ledger must be a SQLite file of veilray, got {path}: {error.orig}") from None
 
+    def _make_tables(self) -> None:
+        """Make the tables of a new journal, and the columns that one of an earlier version does not have yet.
+
+        Raises:
+            ValueError: for a database of something else that has a table of the same name.
+        """
+        with self._engine.begin() as connection:
+            there = {str(row[1]) for row in connection.exec_driver_sql("PRAGMA table_info(release)")}
+            if there and not {"identifier", "created", "state", "guarantee", "digest"} <= there:
+                raise ValueError(f"ledger must be a SQLite file of veilray, got {self.path}: it holds other tables")
+            _Base.metadata.create_all(connection)
+            if there and "out" not in there:  # as earlier versions made it
+                connection.exec_driver_sql("ALTER TABLE release ADD COLUMN out VARCHAR")
+
     def reserve(
-        self, identifier: str, guarantee: Guarantee, images_of: Mapping[str, int], *, unidentified: int = 0
+        self,
+        identifier: str,
+        guarantee: Guarantee,
+        images_of: Mapping[str, int],
+        *,
+        unidentified: int = 0,
+        out: str | Path | None = None,
     ) -> None:
         """Write the release down and charge its patients, before anything is drawn.
 
         Args:
             identifier: new and random; never used before.
             guarantee: the whole claim, with `releases` filled in.
-            images_of: how many images of each patient are released; keys are compared without outer blanks.
-            unidentified: how many images have no patient key. Nobody can add up what is spent of them.
+            images_of: how many records of each patient are released. Keys are compared in their normal form (see
+                `veilray.text.patient_key`), with those that an earlier version wrote down in another form too.
+            unidentified: how many records have no patient key. Nobody can add up what is spent of them.
+            out: where the release is published, for the owner to know it by.
 
         Raises:
             Refused: when a patient would be spent beyond the budget, or a budget is set and an image has no patient
                 key; then nothing at all is charged.
         """
-        images_of = _merged(images_of)
+        images_of, unnamed = _merged(images_of)
+        unidentified += unnamed
         epsilon, delta = guarantee.total_image_epsilon, guarantee.image_delta
         row = _Release(
             identifier=identifier,
@@ -140,6 +164,7 @@ class Journal:
             state=ReleaseState.RESERVED.value,
             guarantee=guarantee.to_json(),
             digest=None,
+            out=None if out is None else str(out),
         )
         charges = [
             _Charge(
@@ -187,14 +212,19 @@ class Journal:
         budget = _budget(session)
         if budget is None:
             return
+        record = guarantee.record
         if unidentified:
+            where = "by a layout or a manifest" if record == "image" else "by a column that the schema calls patient"
             raise Refused(
-                f"a patient key must be given for every image under a budget, got {unidentified:,} images without: "
-                "name patients by a layout or a manifest, or use a ledger without a budget"
+                f"a patient key must be given for every {record} under a budget, got {unidentified:,} {record}s "
+                f"without: name patients {where}, or use a ledger without a budget"
             )
+        written = _written_as(session)
         for patient, count in images_of.items():
             earlier = session.execute(
-                select(_Charge.images, _Release.guarantee).join(_Release).where(_Charge.patient == patient)
+                select(_Charge.images, _Release.guarantee)
+                .join(_Release)
+                .where(_Charge.patient.in_(written.get(patient, [])))
             )
             events = [
                 replace(one, count=images * one.count)
@@ -204,8 +234,8 @@ class Journal:
             if not budget.allows(events):
                 raise Refused(
                     f"the budget of a patient is epsilon {decimal_text(budget.epsilon)}, and this release would take "
-                    f"one to {decimal_text(budget.spent(events).epsilon)}: release fewer images of a patient, or ask "
-                    "for a smaller epsilon"
+                    f"one to {decimal_text(budget.spent(events).epsilon)}: release fewer {record}s of a patient, or "
+                    "ask for a smaller epsilon"
                 )
 
     def commit(self, identifier: str, digest: str) -> None:
@@ -236,15 +266,17 @@ class Journal:
             return [_as_row(row) for row in session.scalars(select(_Release).order_by(_Release.created))]
 
     def spent(self, patient: str) -> Fraction:
-        """Sum of epsilon over all releases of a patient, whatever became of them."""
+        """Sum of epsilon over all releases of a patient, whatever became of them and however the key is written."""
+        key = patient_key(patient)
         with Session(self._engine) as session:
-            epsilons = session.scalars(select(_Charge.epsilon).where(_Charge.patient == patient.strip()))
+            written = [] if key is None else _written_as(session).get(key, [])
+            epsilons = session.scalars(select(_Charge.epsilon).where(_Charge.patient.in_(written)))
             return sum((Fraction(epsilon) for epsilon in epsilons), Fraction(0))
 
     def patients(self) -> int:
         """How many patients have ever been charged."""
         with Session(self._engine) as session:
-            return session.scalar(select(func.count(_Charge.patient.distinct()))) or 0
+            return len(_written_as(session))
 
     @contextmanager
     def _transaction(self) -> Iterator[Session]:
@@ -271,15 +303,29 @@ def _as_row(row: _Release) -> ReleaseRow:
         datetime.fromisoformat(row.created),
         Guarantee.from_json(row.guarantee),
         row.digest,
+        row.out,
     )
 
 
-def _merged(images_of: Mapping[str, int]) -> dict[str, int]:
-    """One entry a patient: a blank before or after a key is a slip of the pen, not another person."""
-    merged: Counter[str] = Counter()
+def _merged(images_of: Mapping[str, int]) -> tuple[dict[str, int], int]:
+    """One entry per patient, however the key is written, and how many records have a key that says nothing."""
+    merged: Counter[str | None] = Counter()
     for patient, count in images_of.items():
-        merged[patient.strip()] += count
-    return dict(merged)
+        merged[patient_key(patient)] += count
+    unnamed = merged.pop(None, 0)
+    return {patient: count for patient, count in merged.items() if patient is not None}, unnamed
+
+
+def _written_as(session: Session) -> dict[str, list[str]]:
+    """Each charged patient's key in normal form, and the forms in which the journal holds it.
+
+    Charges are written in normal form. An earlier version only trimmed them, and a charge is never rewritten: what it
+    wrote as `7.0` was spent of the same person as 7.
+    """
+    written: dict[str, list[str]] = {}
+    for stored in session.scalars(select(_Charge.patient).distinct()):
+        written.setdefault(patient_key(stored) or stored, []).append(stored)
+    return written
 
 
 def _budget(session: Session) -> Budget | None:

@@ -39,6 +39,7 @@ from veilray.methods.spool import Describe
 from veilray.methods.training_record import Overlap, find_training_record, released_training
 from veilray.places import check_apart
 from veilray.privacy import Entropy, Guarantee, Mechanism, Releases, SystemEntropy
+from veilray.text import patient_key
 
 __all__ = ["Outcome", "Plan", "check_same_job", "check_told", "continue_release", "plan_release", "start_release"]
 
@@ -131,7 +132,7 @@ def plan_release(
     training = released_training(
         method.card.training, trained_on(collection, method), allowed=allow_trained_on_released
     )
-    patients = Counter(ref.patient for ref in refs)
+    patients = Counter(patient_key(ref.patient) for ref in refs)
     known = None not in patients
     guarantee = mechanism.guarantee(method.dimension).with_release(
         releases=Releases(
@@ -222,10 +223,11 @@ def start_release(
             )
             record.write_job({**_asked(plan, out), "identifier": identifier})
             try:
-                journal.reserve(identifier, plan.guarantee, plan.images_of, unidentified=plan.unidentified)
+                journal.reserve(identifier, plan.guarantee, plan.images_of, unidentified=plan.unidentified, out=out)
             except Refused:
                 record.discard()  # nothing was reserved or drawn: leave no record of a release that never was
                 raise
+            record.note_reserved()
             return _complete(plan, identifier, out, record, journal, entropy, progress)
     finally:
         record.close()
@@ -250,8 +252,9 @@ def continue_release(
             job = record.job()
             check_same_job(_asked(plan, out), job)
             identifier = str(job["identifier"])
-            if not _reserved(journal, identifier):
-                journal.reserve(identifier, plan.guarantee, plan.images_of, unidentified=plan.unidentified)
+            if not _reserved(journal, identifier, record):
+                journal.reserve(identifier, plan.guarantee, plan.images_of, unidentified=plan.unidentified, out=out)
+                record.note_reserved()
             return _complete(plan, identifier, out, record, journal, SystemEntropy(), progress)
     finally:
         record.close()
@@ -404,11 +407,16 @@ def _asked(plan: Plan, out: Path) -> dict[str, Any]:
     }
 
 
-def _reserved(journal: Journal, identifier: str) -> bool:
-    """False only when the first run died between writing its record and reserving: nothing was drawn then."""
+def _reserved(journal: Journal, identifier: str, record: Record) -> bool:
+    """False only when the first run died between writing its record and reserving: nothing was drawn then.
+
+    Raises Refused where another ledger holds the reservation: what was drawn under it must not be charged elsewhere.
+    """
     try:
         journal.release(identifier)
     except Refused:
+        if record.is_reserved:
+            raise
         return False
     return True
 

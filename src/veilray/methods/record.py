@@ -30,6 +30,7 @@ __all__ = ["Committed", "Record", "RecordFolder", "find_record"]
 
 _DATABASE = "record.sqlite"
 _JOB = "job.json"
+_RESERVED = "reserved"
 
 _TABLES = """
 CREATE TABLE IF NOT EXISTS item (
@@ -101,6 +102,17 @@ class RecordFolder:
     def job(self) -> dict[str, Any]:
         """What was asked for."""
         return dict(json.loads((self.folder / _JOB).read_text()))
+
+    def note_reserved(self) -> None:
+        """Note, durably, that a ledger holds the reservation: from now on another ledger must not take its place."""
+        descriptor = os.open(self.folder / _RESERVED, os.O_CREAT | os.O_WRONLY, 0o600)
+        os.fsync(descriptor)
+        os.close(descriptor)
+
+    @property
+    def is_reserved(self) -> bool:
+        """Whether a reservation was noted. False also where the run died between the reservation and the note."""
+        return (self.folder / _RESERVED).is_file()
 
     def write_csv(self, name: str, columns: list[str], rows: Iterable[dict[str, Any]]) -> None:
         text = io.StringIO()

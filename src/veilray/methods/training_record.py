@@ -31,6 +31,7 @@ from veilray.errors import Refused
 from veilray.flows.durable import read_json
 from veilray.ledger import default_ledger
 from veilray.privacy import ModelTraining, SystemEntropy
+from veilray.text import patient_key
 
 __all__ = [
     "TRAINING_DATA",
@@ -126,7 +127,7 @@ class TrainingRecord:
         return cls(
             key,
             frozenset(_keyed(key, content) for content in records),
-            frozenset(_keyed(key, patient.encode()) for patient in patients),
+            frozenset(_keyed_patients(key, patients)),
             chance,
         )
 
@@ -158,7 +159,7 @@ class TrainingRecord:
         equal = tuple(place for place, content in enumerate(records) if _keyed(self.key, content) in self.records)
         expected = self.chance * len(records)
         by_chance = expected + 5 * math.sqrt(expected * (1 - self.chance)) if self.chance else 0.0
-        shared = sum(_keyed(self.key, patient.encode()) in self.patients for patient in patients)
+        shared = len(_keyed_patients(self.key, patients) & self.patients)
         return Overlap(equal if len(equal) > by_chance else (), shared)
 
 
@@ -225,6 +226,11 @@ def _counted(overlap: Overlap, record: str) -> str:
 
 def _place(weights_sha256: str) -> Path:
     return default_ledger().parent / _FOLDER / f"{weights_sha256}.json"
+
+
+def _keyed_patients(key: bytes, patients: Iterable[str]) -> set[str]:
+    names = {patient_key(patient) for patient in patients}
+    return {_keyed(key, name.encode()) for name in names if name is not None}
 
 
 def _keyed(key: bytes, content: bytes) -> str:

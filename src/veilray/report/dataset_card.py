@@ -151,7 +151,7 @@ def _croissant(told: Mapping[str, Any]) -> dict[str, Any]:
         "datePublished": told["date"],
         "license": LICENCE,
         "citeAs": f"{_title(told)}, release {told['identifier']}, {told['date']}, made by {told['software']}",
-        "keywords": ["differential privacy", "synthetic images"],
+        "keywords": ["local differential privacy", "randomised images"],
         "distribution": [
             *(file_object(name, told["files"][name]) for name in single),
             {

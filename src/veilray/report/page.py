@@ -34,7 +34,9 @@ class DemoFacts:
 
 def card_page(guarantee: Guarantee | None, title: str, origin: ReleaseOrigin | None = None) -> str:
     """The guarantee card as a page."""
-    return _PAGES.get_template("card.html").render(title=title, entries=card_entries(guarantee, origin))
+    records = "images" if guarantee is None else f"{guarantee.record}s"
+    entries = card_entries(guarantee, origin)
+    return _PAGES.get_template("card.html").render(title=title, entries=entries, records=records)
 
 
 def demo_page(facts: DemoFacts) -> str:

@@ -64,6 +64,7 @@ def _markdown(told: Mapping[str, Any]) -> str:
         model=ModelCard.model_validate(told["model"]),
         software=told["software"],
         date=told["date"],
+        identifier=told["identifier"],
         files=[(name, text) for name, text in _MEANINGS.items() if name in there],
     )
 
@@ -82,7 +83,7 @@ def _croissant(told: Mapping[str, Any]) -> dict[str, Any]:
         "datePublished": told["date"],
         "license": LICENCE,
         "citeAs": f"{_title(told)}, release {told['identifier']}, {told['date']}, made by {told['software']}",
-        "keywords": ["differential privacy", "synthetic tables"],
+        "keywords": ["local differential privacy", "randomised rows"],
         "distribution": [file_object(name, sha256) for name, sha256 in told["files"].items()],
         "recordSet": [
             {

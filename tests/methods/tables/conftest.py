@@ -30,6 +30,7 @@ def make_plan(model: CADPTable, people: Callable[..., Records]) -> Callable[...,
         epsilon: str = "4",
         refused: tuple[RefusedRow, ...] = (),
         decode_under: dict[str, str] | None = None,
+        mechanism: str | None = None,
         **policies: str,
     ) -> TablePlan:
         rows = people(records, 1) if isinstance(records, int) else records
@@ -43,7 +44,7 @@ def make_plan(model: CADPTable, people: Callable[..., Records]) -> Callable[...,
             always=declared.names,
             any_text=True,
         )
-        drawn_by = model.calibrated(Claim.of(epsilon))
+        drawn_by = model.calibrated(Claim.of(epsilon), mechanism)
         job = {"epsilon": epsilon}
         return plan_table(
             rows, refused, model, drawn_by, rules, job=job, describe=table_files, decode_under=decode_under

@@ -74,6 +74,24 @@ def test_a_release_is_complete_and_says_what_it_claims(released: Release, make_p
     assert "epsilon 4 (pure)" in (folder / "README").read_text()
 
 
+def test_rows_of_people_are_not_denied_where_they_are_released(
+    released: Release, people: Callable[..., Records], tmp_path: Path
+) -> None:
+    """At a huge epsilon most released rows are rows of people, so nothing may say that none is."""
+    private = people(40, 1)
+    folder = released(private, epsilon="40000", mechanism="laplace", diagnosis="public", age="public")
+    with (folder / "data.csv").open() as file:
+        rows = {tuple(row.values()) for row in csv.DictReader(file)}
+    private.write_csv(tmp_path / "private.csv")
+    with (tmp_path / "private.csv").open() as file:
+        people_rows = {tuple(row.values()) for row in csv.DictReader(file)}
+    assert rows & people_rows, "the premise of this test"
+    for name in ("README", "DATASET.md"):
+        text = " ".join((folder / name).read_text().split())
+        assert "No row is that of a person" not in text
+        assert "row may equal that of a person" in text
+
+
 @pytest.mark.parametrize("name", ["unseen_level", "out_of_bounds", "wrong_type", "missing"])
 @pytest.mark.parametrize("action", ["quarantine", "error", "replace"])
 def test_rows_left_out_for_their_cells_are_said_in_clear(
@@ -424,6 +442,24 @@ def test_patients_are_charged(released: Release, tmp_path: Path) -> None:
 # Started once, finished once.
 
 
+def test_a_table_is_not_continued_in_another_ledger(
+    tmp_path: Path, make_plan: Plan, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It would be drawn a second time, and charged where nobody counts the first."""
+    plan, other = make_plan(6), Journal(tmp_path / "other.sqlite")
+
+    def interrupted(*_: Any) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patched, pytest.raises(KeyboardInterrupt):
+        patched.setattr(module.TableSpool, "publish", interrupted)
+        start_table(plan, tmp_path / "out", tmp_path / "record", Journal(tmp_path / "l.sqlite"))
+    with pytest.raises(Refused, match="must be in the ledger, got none: use the ledger it was made with"):
+        continue_table(plan, tmp_path / "out", tmp_path / "record", other)
+    assert other.releases() == []
+    assert continue_table(plan, tmp_path / "out", tmp_path / "record", Journal(tmp_path / "l.sqlite")).rows == 6
+
+
 def test_an_existing_destination_is_never_touched(tmp_path: Path, make_plan: Plan) -> None:
     (tmp_path / "out").mkdir()
     journal = Journal(tmp_path / "l.sqlite")
@@ -500,6 +536,7 @@ def test_a_committed_file_that_was_altered_is_not_published(
 
 KILL_POINTS = {
     "reserved": ("veilray.ledger.Journal.reserve", False),
+    "noted": ("veilray.methods.record.RecordFolder.note_reserved", False),
     "drawn": ("veilray.methods.tables.publication.TableSpool.finish", False),
     "committed": ("veilray.ledger.Journal.commit", True),
     "published": ("veilray.methods.tables.publication.TableSpool.publish", True),

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from veilray.evaluation.audit.confidence import clopper_pearson_lower, decision_confidence
 from veilray.evaluation.lines import Claimed
+from veilray.evaluation.patients import patient_keys
 from veilray.evaluation.result import AttackResult
 from veilray.privacy import Guarantee, Mechanism, SeededEntropy
 from veilray.privacy.mechanisms.base import Floats, Integers
@@ -96,8 +97,8 @@ class ReleasedCodes:
 
     @property
     def patient_keys(self) -> NDArray[Any]:
-        """`(n,)` keys, the row number where none were given."""
-        return np.arange(len(self.latent)) if self.patients is None else self.patients
+        """`(n,)` keys in normal form, the row number where none were given."""
+        return np.arange(len(self.latent)) if self.patients is None else patient_keys(self.patients)
 
     def one_a_patient(self, rng: np.random.Generator) -> list[Integers]:
         """For each label the row numbers of one record a patient, in random order.

@@ -24,6 +24,7 @@ from numpy.typing import NDArray
 
 from veilray.evaluation import bootstrap
 from veilray.evaluation.attacks.base import ATTACKS, Attack
+from veilray.evaluation.patients import patient_keys
 from veilray.evaluation.result import AttackResult, Estimate
 from veilray.methods.domain import complexity
 from veilray.privacy.mechanisms.base import Floats
@@ -78,13 +79,13 @@ class MembershipScores:
                 f"patients must be one for each of {len(self.members)} members and {len(self.others)} others, "
                 f"got shapes {self.member_patients.shape} and {self.other_patients.shape}"
             )
-        both = np.intersect1d(self.member_patients, self.other_patients)
+        both = np.intersect1d(patient_keys(self.member_patients), patient_keys(self.other_patients))
         if len(both):
             raise ValueError(f"others must be of other patients than members, got {len(both)} on both sides")
 
     def halved(self, rng: np.random.Generator) -> MembershipScores:
         """For the negative control: the non-members' patients dealt into two halves, one of them called members."""
-        keys = np.arange(len(self.others)) if self.other_patients is None else self.other_patients
+        keys = np.arange(len(self.others)) if self.other_patients is None else patient_keys(self.other_patients)
         patients = rng.permutation(np.unique(keys))
         first = np.isin(keys, patients[: len(patients) // 2])
         return MembershipScores(self.others[first], self.others[~first], keys[first], keys[~first])

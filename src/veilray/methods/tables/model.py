@@ -54,6 +54,7 @@ from veilray.methods.training_record import (
 from veilray.privacy import Entropy, Mechanism, ModelTraining
 from veilray.privacy.samplers.normal import normals
 from veilray.tables import Records, Schema
+from veilray.text import patient_key
 
 __all__ = ["CADPTable"]
 
@@ -196,7 +197,7 @@ class CADPTable(Model):
             geometry_rule=_RULE,
             training=training,
             training_images=len(kept),
-            training_patients=None if kept.patients is None else len(set(kept.patients)),
+            training_patients=None if kept.patients is None else len(set(map(patient_key, kept.patients))),
             levels_of={} if declared is None else declared.levels_of,
             figures=figures,
             configuration={
@@ -357,7 +358,8 @@ def _condition(declared: Declared | None, records: Records) -> Condition | None:
 
 def _held_out(public: Records) -> tuple[Records, Records]:
     """Training and validation rows: of patients where they are known, else of rows; fixed by their order."""
-    owners = [str(row) for row in public.rows] if public.patients is None else list(public.patients)
+    named = [None] * len(public) if public.patients is None else [patient_key(key) for key in public.patients]
+    owners = [str(row) if owner is None else owner for row, owner in zip(public.rows, named, strict=True)]
     different = sorted(set(owners), key=lambda owner: hashlib.sha256(f"veilray-validation:{owner}".encode()).digest())
     chosen = set(different[: max(1, round(_VALIDATION_SHARE * len(different)))])
     if len(chosen) == len(different):

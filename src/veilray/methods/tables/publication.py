@@ -75,8 +75,9 @@ def _readme(
         under = f"Counterfactual: every row was drawn as if {facts}, whatever its own.\n"
     return (
         f"{title}\n{'=' * len(title)}\n\n"
-        "These rows were made by veilray from a table that stays where it was collected.\n"
-        "No row is that of a person. This is what is promised about them:\n\n"
+        "These rows were drawn by veilray, each from one row of a table that stays where it was collected.\n"
+        "A row may equal that of a person, by chance or because epsilon is large and it is nearly that row.\n"
+        "This is what is promised about them, and nothing else:\n\n"
         f"{card_text(guarantee, origin)}\n"
         f"Model: {card.name} ({card.method}), {card.for_release().weights_words}.\n"
         f"Cells:\n{textwrap.indent(card.geometry_rule, '  ')}\n"

@@ -40,6 +40,7 @@ from veilray.methods.training_record import Overlap, find_training_record, relea
 from veilray.places import check_apart
 from veilray.privacy import Entropy, Guarantee, Mechanism, Releases, SystemEntropy
 from veilray.tables import Column, Records, RefusedRow, Schema
+from veilray.text import patient_key
 
 __all__ = ["TableOutcome", "TablePlan", "continue_table", "drawn_records", "plan_table", "start_table"]
 
@@ -113,23 +114,25 @@ def plan_table(
     if records.schema.columns != model.schema.columns:
         raise ValueError("TABLE must be read with the columns of the model's own schema, got others")
     check_told(model, decode_under or {})
-    owners = Counter(records.patients or ())
     overlap = rows_trained_on(records, model)
     training = released_training(model.card.training, overlap, allowed=allow_trained_on_released, record="row")
+    counted = Counter(map(patient_key, records.patients or ()))
+    unidentified = counted.pop(None, 0) if counted else len(records)
+    owners = {patient: count for patient, count in counted.items() if patient is not None}
+    known = bool(owners) and not unidentified
     policy = records.schema.policy
     told_by_absence = {policy.unseen_level, policy.out_of_bounds, policy.wrong_type, policy.missing} != {"replace"}
     guarantee = mechanism.guarantee(model.dimension).with_release(
         releases=Releases(
             images=len(records),
-            patients=len(owners) if owners else None,
-            largest_patient=max(owners.values()) if owners else None,
+            patients=len(owners) if known else None,
+            largest_patient=max(owners.values()) if known else None,
         ),
         conditions={rule.name: rule.policy for rule in rules},
         model_training=training,
         in_clear=(_OBEYS,) if told_by_absence else (_FORM,) if records.patients is None else (_FORM, _OWNED),
         record="row",
     )
-    unidentified = 0 if owners else len(records)
     return TablePlan(
         records,
         tuple(refused),
@@ -175,10 +178,11 @@ def start_table(
     with record.locked():
         record.write_job({**_asked(plan, out), "identifier": identifier})
         try:
-            journal.reserve(identifier, plan.guarantee, plan.rows_of, unidentified=plan.unidentified)
+            journal.reserve(identifier, plan.guarantee, plan.rows_of, unidentified=plan.unidentified, out=out)
         except Refused:
             record.discard()  # nothing was reserved or drawn: leave no record of a release that never was
             raise
+        record.note_reserved()
         return _complete(plan, identifier, out, record, journal, progress)
 
 
@@ -200,8 +204,12 @@ def continue_table(
         identifier = str(job["identifier"])
         try:
             journal.release(identifier)
-        except Refused:  # the first run died between writing its record and reserving: nothing was drawn then
-            journal.reserve(identifier, plan.guarantee, plan.rows_of, unidentified=plan.unidentified)
+        except Refused:
+            if record.is_reserved:  # by another ledger: what was drawn under it must not be charged elsewhere
+                raise
+            # The first run died between writing its record and reserving: nothing was drawn then.
+            journal.reserve(identifier, plan.guarantee, plan.rows_of, unidentified=plan.unidentified, out=out)
+            record.note_reserved()
         return _complete(plan, identifier, out, record, journal, progress)
 
 
