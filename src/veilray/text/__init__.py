@@ -1,5 +1,6 @@
-"""Texts as people write them, brought to one form: keys of patients, names, labels, cells."""
+"""Texts as people write them: one form of keys, names, labels and cells, and which column says what."""
 
 from veilray.text.normal_form import cell_text, normal_text, patient_key
+from veilray.text.roles import ROLES, SYNONYMS, resolve_roles
 
-__all__ = ["cell_text", "normal_text", "patient_key"]
+__all__ = ["ROLES", "SYNONYMS", "cell_text", "normal_text", "patient_key", "resolve_roles"]
