@@ -48,6 +48,7 @@ def attack(
     from veilray.evaluation.attacks.intensity import ATTACKS_ON_PICTURES, SETTINGS
     from veilray.evaluation.attacks.intensity.folders import open_attacked
     from veilray.flows.durable import whole_folder
+    from veilray.images import Reading
     from veilray.methods.obfuscation import Obfuscation, read_key
     from veilray.methods.obfuscation.house import check_in_house
 
@@ -63,10 +64,11 @@ def attack(
     check_in_house("ATTACKED", out)
     if key is not None and model is None:
         raise ValueError("--key must go with --model, got it alone")
+    read_as = Reading(layout, root)
     torch.manual_seed(seed)
     rng = np.random.default_rng(seed)
     with whole_folder(out, "ATTACKED", mode=0o700) as folder:
-        with open_images(images, layout, root) as originals, open_images(own, own_layout, None) as others:
+        with open_images(images, read_as) as originals, open_images(own, Reading(own_layout)) as others:
             attacked = open_attacked(
                 release,
                 record,

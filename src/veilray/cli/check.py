@@ -37,6 +37,10 @@ def check(
     bound: options.Bound = None,
     layout: options.Layout = "folders",
     root: options.Root = None,
+    split: options.Split = None,
+    images_per_patient: options.ImagesPerPatient = None,
+    range: options.Range = None,
+    invert: options.Invert = None,
     preview: Annotated[
         Path | None, typer.Option(help="Write a picture of what this claim does to the model's own samples.")
     ] = None,
@@ -46,17 +50,19 @@ def check(
     from veilray.api import open_model
     from veilray.api_tables import holds_table
     from veilray.flows import keep_freed_memory
+    from veilray.images import Reading
     from veilray.methods import plan_release
     from veilray.privacy import Claim
 
     keep_freed_memory()
+    reading = Reading(layout, root, split=split, images_per_patient=images_per_patient, range=range, invert=invert)
     if out is not None and (model is not None or schema is not None):
         raise ValueError("--out must go with neither --model nor --schema: it is where a drafted schema goes")
     if schema is not None or model is None or holds_table(model):
         if preview is not None:
             raise ValueError("--preview must be left out for a table: it is a picture")
-        if layout != "folders" or root is not None:
-            raise ValueError("--layout and --root must be left out for a table: they are of pictures")
+        if of_pictures := reading.of_pictures():
+            raise ValueError(f"--{of_pictures[0]} must be left out for a table: it is of pictures")
         further = parse_pairs(mechanism_option or [], "--mechanism-option")
         named = {"clip": clip, "radius": radius, "bound": bound, "candidates": candidates, **further}
         return _table(images, model, schema, out, as_json, (epsilon, delta, unit, mechanism, named))
@@ -70,7 +76,7 @@ def check(
         drawn_by = method.calibrated(
             claim, mechanism, clip=clip, radius=radius, bound=bound, candidates=candidates, **further
         )
-    with open_images(images, layout, root) as collection:
+    with open_images(images, reading.for_model(method.card.intensity)) as collection:
         told = _counts(collection)
         told["domain"] = _domain(method, collection)
         guarantee = None if drawn_by is None else plan_release(collection, method, drawn_by, ()).guarantee

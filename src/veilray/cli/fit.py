@@ -112,6 +112,10 @@ def dp_glow(
     name: Name = None,
     layout: options.Layout = "folders",
     root: options.Root = None,
+    split: options.Split = None,
+    images_per_patient: options.ImagesPerPatient = None,
+    range: options.Range = None,
+    invert: options.Invert = None,
     resume: Resume = False,
     as_json: options.AsJson = False,
 ) -> int:
@@ -145,6 +149,10 @@ def directional(
     name: Name = None,
     layout: options.Layout = "folders",
     root: options.Root = None,
+    split: options.Split = None,
+    images_per_patient: options.ImagesPerPatient = None,
+    range: options.Range = None,
+    invert: options.Invert = None,
     resume: Resume = False,
     as_json: options.AsJson = False,
 ) -> int:
@@ -178,6 +186,10 @@ def selection(
     name: Name = None,
     layout: options.Layout = "folders",
     root: options.Root = None,
+    split: options.Split = None,
+    images_per_patient: options.ImagesPerPatient = None,
+    range: options.Range = None,
+    invert: options.Invert = None,
     resume: Resume = False,
     as_json: options.AsJson = False,
 ) -> int:
@@ -214,6 +226,10 @@ def cadp(
     name: Name = None,
     layout: options.Layout = "folders",
     root: options.Root = None,
+    split: options.Split = None,
+    images_per_patient: options.ImagesPerPatient = None,
+    range: options.Range = None,
+    invert: options.Invert = None,
     resume: Resume = False,
     as_json: options.AsJson = False,
 ) -> int:
@@ -223,7 +239,9 @@ def cadp(
         return _fit_table(given, context)
     if couplings is not None:
         raise ValueError("--couplings must go with --schema: it is of a table's flow")
-    return _fit("cadp", {"name": None, "root": None, **given, "bounds": parse_pairs(bounds or [], "--bounds")})
+    return _fit(
+        "cadp", {"name": None, **dict.fromkeys(_READING), **given, "bounds": parse_pairs(bounds or [], "--bounds")}
+    )
 
 
 _OF_TABLES = (
@@ -242,6 +260,9 @@ _OF_TABLES = (
     "name",
     "resume",
 )
+
+
+_READING = ("layout", "root", "split", "images_per_patient", "range", "invert")
 
 
 def _was_given(context: typer.Context, name: str) -> bool:
@@ -281,12 +302,14 @@ def _fit_table(given: dict[str, Any], context: typer.Context) -> int:
 def _fit(kind: str, given: dict[str, Any]) -> int:
     """Fit a method with the options of its command; those that say where and how to read and print are taken out."""
     from veilray.flows import keep_freed_memory
+    from veilray.images import Reading
     from veilray.methods import METHODS
 
     keep_freed_memory()
-    images, out, layout, root, as_json = (given.pop(name) for name in ("images", "out", "layout", "root", "as_json"))
+    images, out, as_json = (given.pop(name) for name in ("images", "out", "as_json"))
+    reading = Reading(**{name: given.pop(name) for name in _READING})
     given["name"] = given["name"] or out.name
-    with open_images(images, layout, root) as collection, progress_bar("fitting the code") as on_code:
+    with open_images(images, reading) as collection, progress_bar("fitting the code") as on_code:
         if kind != "dp-glow":
             given["on_code"] = on_code
         with training_bar() as on_progress:

@@ -39,15 +39,21 @@ def obfuscation(
     name: Annotated[str | None, typer.Option(help="The model's name; default: the folder's.")] = None,
     layout: options.Layout = "folders",
     root: options.Root = None,
+    split: options.Split = None,
+    images_per_patient: options.ImagesPerPatient = None,
+    range: options.Range = None,
+    invert: options.Invert = None,
     as_json: options.AsJson = False,
 ) -> int:
     """Fit an autoencoder and choose a family of intensity maps: empirical, no formal guarantee."""
     from veilray.flows import keep_freed_memory
+    from veilray.images import Reading
     from veilray.methods.obfuscation import Obfuscation
 
     keep_freed_memory()
+    reading = Reading(layout, root, split=split, images_per_patient=images_per_patient, range=range, invert=invert)
     further = {"features": features, "kl_weight": kl_weight}
-    with open_images(images, layout, root) as collection, progress_bar("training") as on_progress:
+    with open_images(images, reading) as collection, progress_bar("training") as on_progress:
         model = Obfuscation.fit(
             collection,
             out,

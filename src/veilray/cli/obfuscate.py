@@ -27,21 +27,31 @@ def obfuscate(
     label_policy: Annotated[str, typer.Option(help="public (labels.csv in clear) or withheld.")] = "public",
     layout: options.Layout = "folders",
     root: options.Root = None,
+    split: options.Split = None,
+    images_per_patient: options.ImagesPerPatient = None,
+    range: options.Range = None,
+    invert: options.Invert = None,
     as_json: options.AsJson = False,
 ) -> int:
     """Obfuscate images for training or inference in someone else's cloud: empirical, no formal guarantee."""
+    from veilray.images import Reading
     from veilray.ledger import default_ledger
     from veilray.methods.obfuscation import Obfuscation, obfuscate_folder, read_key
     from veilray.privacy import SystemEntropy
 
+    reading = Reading(layout, root, split=split, images_per_patient=images_per_patient, range=range, invert=invert)
     known = read_key(key)
     fitted = Obfuscation.load(model)
+    reading = reading.for_model(fitted.card.intensity)
     out = out.absolute()
     if out.resolve().is_relative_to(images.resolve()):
         raise ValueError(f"OBFUSCATED must lie outside IMAGES, got {out} in {images}: choose another --out")
     kept = default_ledger().absolute().parent / "records" / f"{out.name}-{SystemEntropy().bytes(4).hex()}"
     folder = kept if record is None else record.absolute()
-    with open_images(images, layout, root) as collection, progress_bar("obfuscating") as on_progress:
+    with (
+        open_images(images, reading) as collection,
+        progress_bar("obfuscating") as on_progress,
+    ):
         made = obfuscate_folder(
             collection,
             fitted,

@@ -9,16 +9,16 @@ from typing import TYPE_CHECKING
 from veilray.cli.output import progress_bar
 
 if TYPE_CHECKING:
-    from veilray.images import Collection
+    from veilray.images import Collection, Reading
 
 __all__ = ["open_images", "parse_pairs"]
 
 
-def open_images(images: Path, layout: str, root: Path | None) -> Collection:
+def open_images(images: Path, reading: Reading) -> Collection:
     """Open a folder, array file or manifest and scan it: every file is decoded once by format rules."""
     from veilray.images import Collection
 
-    collection = Collection.open(images, layout=layout, root=root)
+    collection = Collection.open(images, reading=reading)
     with progress_bar("reading images") as progress:
         collection.scan(progress=progress)
     return collection

@@ -30,6 +30,7 @@ from numpy.lib import format as npy
 from numpy.typing import NDArray
 
 from veilray.images.base import DAMAGED, Format, Frame, ImageFile, Limits, Pixels, Unreadable, check_size, refusal
+from veilray.images.reading import Reading
 
 __all__ = ["ArrayFormat"]
 
@@ -53,14 +54,14 @@ class ArrayFormat(Format):
 
     extensions = (".npz", ".npy")
 
-    def open(self, path: Path, limits: Limits) -> ArrayFile:
+    def open(self, path: Path, limits: Limits, reading: Reading | None = None) -> ArrayFile:
         """Read the headers and the columns, no pixels.
 
         Raises:
             Unreadable: the file is damaged, holds pickled objects or another type, or is above the limits.
         """
         try:
-            return ArrayFile(path, limits)
+            return ArrayFile(path, limits, reading or Reading())
         except _ERRORS as error:
             raise refusal(error) from None
 
@@ -68,7 +69,7 @@ class ArrayFormat(Format):
 class ArrayFile(ImageFile):
     """One open `.npz` or `.npy`."""
 
-    def __init__(self, path: Path, limits: Limits) -> None:
+    def __init__(self, path: Path, limits: Limits, reading: Reading) -> None:
         with ExitStack() as stack:
             self._file: IO[bytes] = stack.enter_context(path.open("rb"))
             self._archive: zipfile.ZipFile | None = None

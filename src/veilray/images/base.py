@@ -14,10 +14,13 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, fields
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Self
+from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 from numpy.typing import NDArray
+
+if TYPE_CHECKING:
+    from veilray.images.reading import Reading
 
 __all__ = [
     "DAMAGED",
@@ -161,8 +164,14 @@ class Format(ABC):
     """Lower-case file extensions with the dot."""
 
     @abstractmethod
-    def open(self, path: Path, limits: Limits) -> ImageFile:
-        """Read the headers of a file; raises Unreadable with a reason when a format rule does not take it."""
+    def open(self, path: Path, limits: Limits, reading: Reading | None = None) -> ImageFile:
+        """Read the headers of a file; raises Unreadable with a reason when a format rule does not take it.
+
+        Args:
+            path: of the file.
+            limits: what it may ask for.
+            reading: what the user says of its columns and parts; nothing by default.
+        """
 
 
 DAMAGED = (

@@ -15,8 +15,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from veilray.images.base import Limits, Pixels, Unreadable
-from veilray.images.geometry import Geometry, fit
-from veilray.images.layout import Layout, load_layout
+from veilray.images.geometry import Geometry, fit, rule_in_words
+from veilray.images.layout import Layout
+from veilray.images.reading import Reading
 from veilray.images.refs import ImageRef, numbered, refs_of
 from veilray.images.shelf import Shelf
 from veilray.images.sources import Quarantined, find_sources
@@ -84,6 +85,7 @@ class Collection:
         *,
         layout: str | os.PathLike[str] | Layout = "folders",
         root: str | os.PathLike[str] | None = None,
+        reading: Reading | None = None,
         limits: Limits | None = None,
         progress: Progress | None = None,
     ) -> Self:
@@ -95,6 +97,7 @@ class Collection:
             path: a folder tree, an `.npz`, `.npy` or single image, or a `.csv` or `.parquet` manifest.
             layout: for a folder, how paths are read: a name that ships, a `.toml` file, or a `Layout`.
             root: for a manifest, the folder its paths are relative to and must stay in; its own by default.
+            reading: everything that can be said of how records are read, in place of `layout` and `root`.
             limits: what one file may ask for.
             progress: called after each file.
 
@@ -104,9 +107,11 @@ class Collection:
             ImportError: a `.parquet` manifest without `pip install "veilray[tables]"`.
         """
         limits = limits if limits is not None else Limits()
-        rules = layout if isinstance(layout, Layout) else load_layout(layout)
-        found = list(find_sources(Path(path), rules, None if root is None else Path(root), limits))
-        shelf = Shelf(limits)
+        if reading is not None and (layout != "folders" or root is not None):
+            raise ValueError("layout and root must be given within reading, got them beside it")
+        said = Reading(layout=layout, root=root) if reading is None else reading
+        found = list(find_sources(Path(path), said, limits))
+        shelf = Shelf(limits, said)
         quarantine: list[Quarantined] = []
         refs: list[ImageRef] = []
         for done, entry in enumerate(found, start=1):
@@ -149,6 +154,16 @@ class Collection:
     def refs(self) -> Sequence[ImageRef]:
         """The images; `refs[i].index == i`."""
         return self._refs
+
+    @property
+    def reading(self) -> Reading:
+        """How the records were read."""
+        return self._shelf.reading
+
+    @property
+    def geometry_rule(self) -> str:
+        """The public rule that brings each image to the model, in words, with the intensity rule that was stated."""
+        return rule_in_words(self.reading.intensity)
 
     @property
     def labels(self) -> tuple[str, ...]:
@@ -232,7 +247,7 @@ class Collection:
 
     def read(self, ref: ImageRef, geometry: Geometry) -> Pixels:
         """One image as the model sees it: `(c, h, w)` uint8 or uint16; raises Unreadable when it no longer decodes."""
-        return fit(self._shelf.take(ref.source).read(ref.frame), geometry)
+        return fit(self.reading.intensity.apply(self._shelf.take(ref.source).read(ref.frame)), geometry)
 
     def read_original(self, ref: ImageRef) -> Pixels:
         """One image as its source has it: `(c, h, w)` uint8 or uint16; raises Unreadable when it no longer decodes."""

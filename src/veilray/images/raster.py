@@ -24,6 +24,7 @@ from PIL import Image, ImageFile, TiffImagePlugin
 
 from veilray.images.base import DAMAGED, Format, Frame, Limits, Pixels, Unreadable, check_size, refusal
 from veilray.images.base import ImageFile as BaseImageFile
+from veilray.images.reading import Reading
 
 __all__ = ["RasterFormat"]
 
@@ -62,7 +63,7 @@ class RasterFormat(Format):
 
     extensions = (".png", ".jpg", ".jpeg", ".tif", ".tiff")
 
-    def open(self, path: Path, limits: Limits) -> RasterFile:
+    def open(self, path: Path, limits: Limits, reading: Reading | None = None) -> RasterFile:
         """Read the headers of every page.
 
         Raises:
@@ -73,6 +74,7 @@ class RasterFormat(Format):
                 "PIL.ImageFile.LOAD_TRUNCATED_IMAGES must be False, got True: "
                 "a truncated file would pass as a whole one"
             )
+        del reading  # a picture has no columns
         return RasterFile(path, limits)
 
 

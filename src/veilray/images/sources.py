@@ -13,9 +13,10 @@ from pathlib import Path
 
 from veilray.images.base import Limits, Unreadable, refusal
 from veilray.images.formats import format_of, known_extensions
-from veilray.images.layout import Facts, Layout
+from veilray.images.layout import Facts, Layout, load_layout
 from veilray.images.manifest import EXTENSIONS as MANIFESTS
 from veilray.images.manifest import locate, manifest_root, read_manifest
+from veilray.images.reading import Reading
 
 __all__ = ["Quarantined", "Source", "find_sources"]
 
@@ -40,18 +41,19 @@ class Source:
     facts: Facts = field(default_factory=Facts, repr=False)
 
 
-def find_sources(path: Path, layout: Layout, root: Path | None, limits: Limits) -> Iterator[Source | Quarantined]:
+def find_sources(path: Path, reading: Reading, limits: Limits) -> Iterator[Source | Quarantined]:
     """List the files of IMAGES in a fixed order: sorted for a folder, as written for a manifest.
 
     Args:
         path: a folder, a manifest or one file of a known format.
-        layout: reads the paths of a folder.
-        root: where a manifest's files are, if not beside it.
+        reading: its layout reads the paths of a folder; its root is where a manifest's files are, if not beside it.
         limits: the longest path.
 
     Raises:
         ValueError: `path` is none of these, `root` without a manifest, or a manifest that cannot be read.
     """
+    layout = reading.layout if isinstance(reading.layout, Layout) else load_layout(reading.layout)
+    root = None if reading.root is None else Path(reading.root)
     if path.suffix.lower() in MANIFESTS and path.is_file():
         yield from _listed(path, root, limits)
         return

@@ -30,7 +30,7 @@ from veilray.flows import (
     save_flow,
     train,
 )
-from veilray.images import RULE, Collection, Geometry
+from veilray.images import Collection, Geometry
 from veilray.methods.base import METHODS, Method, ModelCard, read_card
 from veilray.methods.domain import Domain, complexity
 from veilray.methods.fitting import fitted_to, public_images, training_schedule, training_statement
@@ -110,7 +110,8 @@ class DPGlow(Method):
             name=name,
             method=cls.name,
             geometry={"size": size, "channels": channels, "bits": bits},
-            geometry_rule=RULE,
+            geometry_rule=collection.geometry_rule,
+            intensity=collection.reading.intensity,
             training=training,
             training_images=count,
             training_patients=images.patients,

@@ -118,12 +118,13 @@ class Releases:
     """What was released: images, patients, and the largest number of images of one patient.
 
     `patients` and `largest_patient` are None where the collection has no trustworthy patient key: then no claim
-    about a patient is possible.
+    about a patient is possible. `images_per_patient` is the most that were taken of one, where that was asked for.
     """
 
     images: int = Field(ge=0)
     patients: int | None = Field(default=None, ge=0)
     largest_patient: int | None = Field(default=None, ge=0)
+    images_per_patient: int | None = Field(default=None, ge=1)
 
 
 @dataclass(frozen=True, kw_only=True, config=_STRICT)
@@ -308,11 +309,14 @@ class Guarantee:
 
     def to_json(self) -> str:
         """The claim as JSON; exact numbers are strings such as "3/10"."""
-        return _ADAPTER.dump_json(self, indent=2).decode()
+        return json.dumps(self.to_dict(), indent=2)
 
     def to_dict(self) -> dict[str, Any]:
         """The claim as plain JSON types."""
-        return dict(_ADAPTER.dump_python(self, mode="json"))
+        told = dict(_ADAPTER.dump_python(self, mode="json"))
+        if self.releases is not None and self.releases.images_per_patient is None:
+            del told["releases"]["images_per_patient"]  # written where it was asked for: other claims stay as they were
+        return told
 
     @staticmethod
     def from_json(text: str | bytes) -> Guarantee:
