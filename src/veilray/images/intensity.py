@@ -18,12 +18,13 @@ from numpy.typing import NDArray
 
 from veilray.images.base import Pixels
 
-__all__ = ["FULL_RANGE", "IntensityRule", "parse_range"]
+__all__ = ["FULL_RANGE", "IntensityRule", "needs_range", "parse_range"]
 
 _LARGEST = 2**32
 """Bounds up to here, and what is made of whole numbers within them, are exact in double precision."""
 _WHITE = 65_535
 _FULL = "full"
+_SUCH_AS = {"f": "0:1", "i": "-1024:3071"}  # shares of white; Hounsfield units
 _BLOCK = 2**20  # values turned to double precision at a time
 
 
@@ -108,11 +109,11 @@ def _number(value: float) -> str:
     return str(int(value)) if value == int(value) else repr(float(value))
 
 
-def needs_range(dtype: np.dtype[Any]) -> str:
+def needs_range(dtype: np.dtype[Any], what: str = "images") -> str:
     """Why values of a type are not taken without a range, and the cure."""
     return (
-        f"images must be uint8 or uint16, got {dtype}: state which stored values are black and white with --range "
-        "LOW:HIGH (range= in Python), such as --range 0:1"
+        f"{what} must be uint8 or uint16, got {dtype}: state which stored values are black and white with --range "
+        f"LOW:HIGH (range= in Python), such as --range {_SUCH_AS.get(dtype.kind, '0:4095')}"
     )
 
 
