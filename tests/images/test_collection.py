@@ -170,6 +170,10 @@ def test_a_damaged_page_is_put_in_quarantine_alone(tree, picture):
     with Collection.open(tree) as collection:
         assert len(collection) == 7
         assert collection.scan().images == 6
+        assert [(entry.source, entry.reason) for entry in collection.quarantine] == [
+            ("pages.tif, page 3", "cannot be decoded: truncated or damaged")
+        ]
+        assert [ref.frame for ref in collection.refs if ref.source == "pages.tif"] == [0, 1]
 
 
 def test_nothing_left_after_a_scan_is_an_error(tmp_path, picture):

@@ -166,8 +166,13 @@ class RasterFile(BaseImageFile):
                 if not self._reach(page):
                     break
             except Unreadable as error:
-                self.refused.append((f"page {page + 1}", str(error)))
-                page, unreached = page + 1, unreached + 1
+                if _is_derived(self._image):  # a mask, of a kind that Pillow does not open
+                    self.derived += 1
+                    unreached = 0
+                else:
+                    self.refused.append((f"page {page + 1}", str(error)))
+                    unreached += 1
+                page += 1
                 continue
             if page == limits.max_images:
                 raise Unreadable(f"pages must be at most {limits.max_images}, got more")
