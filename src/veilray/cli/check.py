@@ -15,6 +15,8 @@ from veilray.cli.output import OUT, counted, print_card, print_json, print_quara
 __all__ = ["check"]
 
 _FAR = 0.5  # half of the images lie where the model's own do not
+_DARK = 0.1  # of the range: below, the container is wider than what was put into it
+_SAMPLE = 64
 
 
 def check(
@@ -78,6 +80,7 @@ def check(
         )
     with open_images(images, reading.for_model(method.card.intensity)) as collection:
         told = _counts(collection)
+        told["brightest"] = _brightest(collection)
         told["domain"] = _domain(method, collection)
         guarantee = None if drawn_by is None else plan_release(collection, method, drawn_by, ()).guarantee
     if drawn_by is not None and guarantee is not None:
@@ -142,6 +145,7 @@ def _counts(collection: Any) -> dict[str, Any]:
         "formats": dict(sorted(Counter(f"{ref.channels} x {ref.bits} bit" for ref in refs).items())),
         "sizes": _sizes(refs),
         "duplicates": sum(len(group) - 1 for group in collection.duplicates),
+        "skipped": dict(sorted(collection.skipped.items())),
         "quarantine": [{"source": entry.source, "reason": entry.reason} for entry in collection.quarantine],
     }
 
@@ -151,6 +155,20 @@ def _sizes(refs: Any) -> str:
         return "none"
     widths, heights = [ref.width for ref in refs], [ref.height for ref in refs]
     return f"{min(widths)}-{max(widths)} columns, {min(heights)}-{max(heights)} rows"
+
+
+def _brightest(collection: Any) -> dict[str, Any]:
+    """The brightest pixel of a sample that is chosen by hash: its share of the range, and its largest stored value."""
+    from veilray.images import hash_fraction
+
+    share, stored = 0.0, 0.0
+    by_hash = sorted(collection.refs, key=lambda ref: hash_fraction(f"{ref.source}#{ref.frame}", "veilray-check:"))
+    for ref in by_hash[:_SAMPLE]:
+        values = collection.read_original(ref)
+        seen = collection.reading.intensity.apply(values)
+        share = max(share, float(seen.max()) / (2 ** (8 * seen.dtype.itemsize) - 1))
+        stored = max(stored, float(values.max()))
+    return {"share_of_range": round(share, 4), "stored": int(stored) if stored.is_integer() else stored}
 
 
 def _domain(method: Any, collection: Any) -> dict[str, Any] | None:
@@ -175,14 +193,33 @@ def _domain(method: Any, collection: Any) -> dict[str, Any] | None:
     }
 
 
+def _listed(counts: dict[str, int]) -> str:
+    return ", ".join(f"{name} ({count:,})" for name, count in counts.items())
+
+
+def _darkness(brightest: dict[str, Any]) -> str:
+    """The warning, with the smallest range of whole bits that holds what was seen."""
+    stored = brightest["stored"]
+    white = 2 ** max(int(stored).bit_length(), 8) - 1 if stored > 0 else 0
+    cure = f"state the stored values of black and white, such as --range 0:{white}" if white else "all are black"
+    return (
+        f"no pixel of a sample is above {100 * brightest['share_of_range']:.1f} % of the range (largest stored value "
+        f"{stored:,}): the pictures are nearly black; {cure}"
+    )
+
+
 def _print(told: dict[str, Any]) -> None:
     patients = "no patient key" if told["patients"] is None else counted(told["patients"], "patient")
     OUT.print(f"{counted(told['images'], 'image')}, {patients}; {told['sizes']}")
     if told["images_of_the_largest_patient"]:
         OUT.print(f"largest patient: {counted(told['images_of_the_largest_patient'], 'image')}")
     for kind in ("labels", "formats"):
-        OUT.print(f"{kind}: " + ", ".join(f"{name} ({count:,})" for name, count in told[kind].items()), markup=False)
+        OUT.print(f"{kind}: " + _listed(told[kind]), markup=False)
     OUT.print(f"exact duplicates: {told['duplicates']:,}")
+    if told["skipped"]:
+        OUT.print(f"skipped, no images: {_listed(told['skipped'])}", soft_wrap=True)
+    if told["brightest"]["share_of_range"] < _DARK:
+        OUT.print(_darkness(told["brightest"]), style="yellow", soft_wrap=True)
     domain = told["domain"]
     if domain is not None:
         far = domain["separation"] > _FAR
