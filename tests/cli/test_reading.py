@@ -174,3 +174,28 @@ def test_obfuscation_keeps_the_rule_too(veilray: Run, films: Path, tmp_path: Pat
     )  # fmt: skip
     assert ran.code == 0, ran.err
     assert "6 images" in ran.out
+
+
+def test_an_attack_reads_the_originals_as_they_were_obfuscated(veilray: Run, films: Path, tmp_path: Path):
+    from veilray.methods.record import rule_of
+
+    veilray("fit", "obfuscation", films, "--out", tmp_path / "o", "--encoder", "none", "--size", 8, "--range", "0:4095")
+    veilray("keys", "new", "--out", tmp_path / "key")
+    ran = veilray(
+        "obfuscate", films, "--model", tmp_path / "o", "--key", tmp_path / "key", "--out", tmp_path / "out",
+        "--record", tmp_path / "house" / "record", "--label-policy", "withheld", "--invert",
+    )  # fmt: skip
+    assert ran.code == 0, ran.err
+    assert rule_of(tmp_path / "house" / "record") == {"range": [0.0, 4095.0], "invert": True}
+    assert rule_of(tmp_path / "elsewhere") == {}
+
+
+@pytest.mark.parametrize("rule", [{"range": [5, 1]}, {"range": [0, 1e300]}, {"range": "0:1"}, {"invert": "perhaps"}])
+def test_a_rule_that_is_none_is_named(veilray: Run, pictures: Path, model: Path, tmp_path: Path, rule: dict):
+    import shutil
+
+    shutil.copytree(model, tmp_path / "m")
+    card = json.loads((tmp_path / "m" / "model.json").read_text())
+    (tmp_path / "m" / "model.json").write_text(json.dumps({**card, "intensity": rule}))
+    ran = veilray("check", pictures, "--model", tmp_path / "m")
+    assert (ran.code, "model card of version 1" in ran.err) == (2, True), ran.err

@@ -51,6 +51,7 @@ def attack(
     from veilray.images import Reading
     from veilray.methods.obfuscation import Obfuscation, read_key
     from veilray.methods.obfuscation.house import check_in_house
+    from veilray.methods.record import rule_of
 
     played = ATTACKS_ON_PICTURES[name]()
     if setting not in SETTINGS:
@@ -64,11 +65,15 @@ def attack(
     check_in_house("ATTACKED", out)
     if key is not None and model is None:
         raise ValueError("--key must go with --model, got it alone")
-    read_as = Reading(layout, root)
+    rule = rule_of(record)
+    read_as, own_as = Reading(layout, root, **rule), Reading(own_layout, **rule)
     torch.manual_seed(seed)
     rng = np.random.default_rng(seed)
     with whole_folder(out, "ATTACKED", mode=0o700) as folder:
-        with open_images(images, read_as) as originals, open_images(own, Reading(own_layout)) as others:
+        with (
+            open_images(images, read_as) as originals,
+            open_images(own, own_as) as others,
+        ):
             attacked = open_attacked(
                 release,
                 record,

@@ -159,6 +159,8 @@ def _sizes(refs: Any) -> str:
 
 def _brightest(collection: Any) -> dict[str, Any]:
     """The brightest pixel of a sample that is chosen by hash: its share of the range, and its largest stored value."""
+    import numpy as np
+
     from veilray.images import hash_fraction
 
     share, stored = 0.0, 0.0
@@ -167,7 +169,7 @@ def _brightest(collection: Any) -> dict[str, Any]:
         values = collection.read_original(ref)
         seen = collection.reading.intensity.apply(values)
         share = max(share, float(seen.max()) / (2 ** (8 * seen.dtype.itemsize) - 1))
-        stored = max(stored, float(values.max()))
+        stored = max(stored, float(values.max(where=np.isfinite(values), initial=0)))
     return {"share_of_range": round(share, 4), "stored": int(stored) if stored.is_integer() else stored}
 
 

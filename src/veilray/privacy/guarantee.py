@@ -170,6 +170,10 @@ class Guarantee:
             raise ValueError(f"image_epsilon must equal epsilon for unit image, got {self.image_epsilon}")
         if self.unit == "element" and self.element_epsilon not in (None, self.epsilon):
             raise ValueError(f"element_epsilon must equal epsilon for unit element, got {self.element_epsilon}")
+        taken = self.releases
+        most = None if taken is None else taken.images_per_patient
+        if taken is not None and most is not None and (taken.largest_patient or 0) > most:
+            raise ValueError(f"largest_patient must be at most images_per_patient {most}, got {taken.largest_patient}")
         return self
 
     @property
@@ -309,7 +313,7 @@ class Guarantee:
 
     def to_json(self) -> str:
         """The claim as JSON; exact numbers are strings such as "3/10"."""
-        return json.dumps(self.to_dict(), indent=2)
+        return json.dumps(self.to_dict(), indent=2, ensure_ascii=False)
 
     def to_dict(self) -> dict[str, Any]:
         """The claim as plain JSON types."""
