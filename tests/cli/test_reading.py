@@ -199,3 +199,8 @@ def test_a_rule_that_is_none_is_named(veilray: Run, pictures: Path, model: Path,
     (tmp_path / "m" / "model.json").write_text(json.dumps({**card, "intensity": rule}))
     ran = veilray("check", pictures, "--model", tmp_path / "m")
     assert (ran.code, "model card of version 1" in ran.err) == (2, True), ran.err
+
+
+def test_check_says_how_many_images_lack_a_patient(veilray: Run, model: Path, tmp_path: Path):
+    np.savez(tmp_path / "gap.npz", images=np.full((3, 8, 8), 200, np.uint8), patient=[7.0, 8.0, np.nan])
+    assert "3 images, no patient key for 1 image" in veilray("check", tmp_path / "gap.npz", "--model", model).out

@@ -140,6 +140,7 @@ def _counts(collection: Any) -> dict[str, Any]:
     return {
         "images": len(refs),
         "patients": len(patients) if known else None,
+        "images_without_patient": collection.unidentified,
         "images_of_the_largest_patient": max(patients.values()) if known else None,
         "labels": dict(sorted(Counter(ref.label or "(none)" for ref in refs).items())),
         "formats": dict(sorted(Counter(f"{ref.channels} x {ref.bits} bit" for ref in refs).items())),
@@ -211,7 +212,11 @@ def _darkness(brightest: dict[str, Any]) -> str:
 
 
 def _print(told: dict[str, Any]) -> None:
-    patients = "no patient key" if told["patients"] is None else counted(told["patients"], "patient")
+    patients = "no patient key"
+    if told["patients"] is not None:
+        patients = counted(told["patients"], "patient")
+    elif told["images_without_patient"] < told["images"]:
+        patients += f" for {counted(told['images_without_patient'], 'image')}: then no claim is about a patient"
     OUT.print(f"{counted(told['images'], 'image')}, {patients}; {told['sizes']}")
     if told["images_of_the_largest_patient"]:
         OUT.print(f"largest patient: {counted(told['images_of_the_largest_patient'], 'image')}")
