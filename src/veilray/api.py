@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from veilray.api_tables import Table, first_condition, fit_table, holds_table, release_table, written_by_release
-from veilray.images import Collection, Quarantined
+from veilray.images import Collection, Quarantined, Reading
 from veilray.ledger import Journal, ledger_path
 from veilray.methods import (
     METHODS,
@@ -45,6 +45,10 @@ def fit(
     schema: Schema | str | Path | None = None,
     layout: str = "folders",
     root: str | Path | None = None,
+    split: str | None = None,
+    images_per_patient: int | None = None,
+    range: str | tuple[float, float] | None = None,
+    invert: bool | None = None,
     on_quarantine: Callable[[list[Quarantined]], None] | None = None,
     **options: Any,
 ) -> Model:
@@ -54,25 +58,28 @@ def fit(
         method: a registered name, such as `dp-glow`.
         images: folder tree, .npz, or manifest; with `schema` a table: .csv, .parquet, a data frame or an Arrow table.
         schema: of a table: a `veilray.tables.Schema`, or the path of one. Then `method` is `cadp`.
+        layout, root, split, images_per_patient, range, invert: how pictures are read: see `veilray.images.Reading`.
         on_quarantine: called with the files that were refused, if any.
         options: those of `veilray fit`, with underscores: `size`, `levels`, `epochs`, `training_data` ...
 
     Raises:
         ValueError: for an unknown method, wrong options, or images that cannot be trained on.
     """
+    reading = Reading(layout, root, split=split, images_per_patient=images_per_patient, range=range, invert=invert)
     if schema is not None:
         if method != "cadp":
             raise ValueError(f"method must be cadp for a table, got {method!r}")
+        _check_of_tables(reading)
         return fit_table(images, schema, out, **options)
     if not isinstance(images, str | Path):
         raise ValueError("schema must be given for a table, got none: `veilray check TABLE.csv` drafts one")
-    made, source, base = {"MODEL": Path(out)}, Path(images), None if root is None else Path(root)
+    made, source = {"MODEL": Path(out)}, Path(images)
     check_apart(made, {"IMAGES": source})
     with contextlib.ExitStack() as opened:
 
         def collection() -> Collection:  # opened once the options are known to fit: that may take long
-            found = opened.enter_context(Collection.open(source, layout=layout, root=base))
-            check_outside_sources(made, source, base, (ref.source for ref in found.refs))
+            found = opened.enter_context(Collection.open(source, reading=reading))
+            check_outside_sources(made, source, reading.base, (ref.source for ref in found.refs))
             found.scan()
             if on_quarantine and found.quarantine:
                 on_quarantine(list(found.quarantine))
@@ -101,6 +108,10 @@ def release(
     condition_levels: Mapping[str, tuple[str, ...]] | None = None,
     layout: str = "folders",
     root: str | Path | None = None,
+    split: str | None = None,
+    images_per_patient: int | None = None,
+    range: str | tuple[float, float] | None = None,
+    invert: bool | None = None,
     decode_under: Mapping[str, str] | None = None,
     keep_geometry: bool = False,
     record: str | Path | None = None,
@@ -122,6 +133,8 @@ def release(
             condition of its model.
         condition_policy: further conditions: name to `public`, `randomised:EPSILON` or `withheld`.
         condition_levels: public levels of randomised conditions; default: those of the model card.
+        layout, root, split, images_per_patient, range, invert: how pictures are read: see `veilray.images.Reading`.
+            Range and inversion are those of the model by default; others are stated in the release.
         decode_under: facts that a conditional model draws every picture under, in place of its own: a counterfactual,
             fixed beforehand and stated in the release. The condition itself leaves under its policy, as ever.
         keep_geometry: keep the sources' rows, columns and bits, which are then not covered.
@@ -138,10 +151,12 @@ def release(
         ValueError: for wrong use. veilray.errors.Refused: where keeping the claim forbids it.
     """
     claim = Claim.of(epsilon, delta, unit)
+    reading = Reading(layout, root, split=split, images_per_patient=images_per_patient, range=range, invert=invert)
     options = _options({"clip": clip, "radius": radius, "bound": bound}, mechanism_option or {})
     if holds_table(model):
-        if keep_geometry or condition_levels or layout != "folders" or root is not None:
-            raise ValueError("layout, root, keep geometry and condition levels must be left out for a table, got one")
+        if keep_geometry or condition_levels:
+            raise ValueError("keep geometry and condition levels must be left out for a table, got one")
+        _check_of_tables(reading)
         return release_table(
             images,
             model,
@@ -165,23 +180,23 @@ def release(
     method = open_model(model)
     drawn_by = method.calibrated(claim, mechanism, candidates=candidates, **options)
     policies = _policies(label_policy, label_epsilon, condition_policy or {})
-    out, source, base = Path(out).absolute(), Path(images), None if root is None else Path(root)
+    out, source = Path(out).absolute(), Path(images)
     made = written_by_release(out, record, ledger)
     check_apart(made, {"IMAGES": source, "MODEL": Path(model)})
     if on_scan:
         on_scan(0, 0)
-    with Collection.open(source, layout=layout, root=base) as collection:
-        check_outside_sources(made, source, base, (ref.source for ref in collection.refs))
+    with Collection.open(source, reading=reading.for_model(method.card.intensity)) as collection:
+        check_outside_sources(made, source, reading.base, (ref.source for ref in collection.refs))
         collection.scan(progress=on_scan)
+        method.card = method.card.read_by(collection)
         levels = {**method.card.levels_of, **(condition_levels or {})}
         bounds = None if method.conditions is None else method.conditions.bounds_of
         rules = condition_rules(policies, levels, facts_of(collection.refs), bounds)
         job = {
             "images": str(Path(images).absolute()),
-            "root": None if root is None else str(Path(root).absolute()),
             "weights_sha256": method.card.weights_sha256,
             "policies": policies,
-            "layout": layout,
+            **collection.reading.asked(),
             "keep_geometry": keep_geometry,
         }
         plan = plan_release(
@@ -228,6 +243,11 @@ def open_model(model: str | Path) -> Method:
     if holds_table(model):
         raise ValueError(f"MODEL must be of pictures, got one of tables in {model}")
     return load_method(Path(model))
+
+
+def _check_of_tables(reading: Reading) -> None:
+    if of_pictures := reading.of_pictures():
+        raise ValueError(f"{of_pictures[0].replace('-', ' ')} must be left out for a table, got it: it is of pictures")
 
 
 def _options(named: Mapping[str, ExactLike | None], further: Mapping[str, str]) -> dict[str, ExactLike]:

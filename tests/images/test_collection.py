@@ -158,7 +158,7 @@ def test_a_scan_puts_files_that_do_not_decode_in_quarantine(tree):
         assert collection.scan() == scan
 
 
-def test_one_damaged_page_puts_the_whole_file_in_quarantine(tree, picture):
+def test_a_damaged_page_is_put_in_quarantine_alone(tree, picture):
     with tifffile.TiffWriter(tree / "pages.tif") as writer:
         for page in range(3):
             writer.write(picture((32, 32), seed=page), photometric="minisblack", compression="zlib")
@@ -169,7 +169,11 @@ def test_one_damaged_page_puts_the_whole_file_in_quarantine(tree, picture):
     (tree / "pages.tif").write_bytes(content)
     with Collection.open(tree) as collection:
         assert len(collection) == 7
-        assert collection.scan().images == 4
+        assert collection.scan().images == 6
+        assert [(entry.source, entry.reason) for entry in collection.quarantine] == [
+            ("pages.tif, page 3", "cannot be decoded: truncated or damaged")
+        ]
+        assert [ref.frame for ref in collection.refs if ref.source == "pages.tif"] == [0, 1]
 
 
 def test_nothing_left_after_a_scan_is_an_error(tmp_path, picture):

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import struct
 import warnings
+import zlib
 
 import numpy as np
 import pytest
 import tifffile
-from PIL import Image, ImageFile
+from PIL import Image, ImageCms, ImageFile
 
-from veilray.images import FORMATS, Limits, Unreadable
+from veilray.images import FORMATS, Collection, EmptyCollectionError, Limits, Unreadable
 
 
 def load(path, limits=None):
@@ -185,7 +187,9 @@ def test_a_tiff_bomb_is_refused_from_its_header(tmp_path):
     with tifffile.TiffFile(tmp_path / "a.tif", mode="r+b") as file:
         for name in ("ImageWidth", "ImageLength"):
             file.pages[1].tags[name].overwrite(60_000, dtype="I")
-    assert "rows x columns must be" in reason(tmp_path / "a.tif")
+    with FORMATS["raster"].open(tmp_path / "a.tif", Limits()) as file:
+        assert len(file) == 1
+        assert [(part, text[:22]) for part, text in file.refused] == [("page 2", "rows x columns must be")]
 
 
 def test_more_pages_than_the_limit_are_refused(tmp_path):
@@ -215,3 +219,71 @@ def test_a_fault_of_the_machine_is_not_blamed_on_the_file(tmp_path, monkeypatch)
     monkeypatch.setattr("pathlib.Path.open", full)
     with pytest.raises(OSError, match="Too many open files"):
         FORMATS["raster"].open(tmp_path / "a.png", Limits())
+
+
+def test_a_page_that_is_not_taken_leaves_the_others(tmp_path, picture):
+    with tifffile.TiffWriter(tmp_path / "a.tif") as writer:
+        writer.write(picture((4, 5)), photometric="minisblack")
+        writer.write(np.zeros((4, 5), np.float32), photometric="minisblack")
+        writer.write(picture((6, 7), seed=1), photometric="minisblack")
+    with FORMATS["raster"].open(tmp_path / "a.tif", Limits()) as file:
+        assert [file.called(index) for index in range(len(file))] == ["page 1", "page 3"]
+        assert file.refused == [("page 2", "values must be whole numbers of 8 or 16 bits, got floating point")]
+        assert np.array_equal(file.read(1)[:, :, 0], picture((6, 7), seed=1))
+
+
+def test_a_first_page_that_is_not_taken_leaves_the_others(tmp_path, picture):
+    with tifffile.TiffWriter(tmp_path / "a.tif") as writer:
+        writer.write(np.zeros((4, 5), np.float32), photometric="minisblack")
+        writer.write(picture((6, 7), 16), photometric="minisblack")
+    frames, pixels = load(tmp_path / "a.tif")
+    assert [(frame.height, frame.bits) for frame in frames] == [(6, 16)]
+    assert np.array_equal(pixels[0][:, :, 0], picture((6, 7), 16))
+
+
+def test_a_lost_way_to_the_next_page_is_said(tmp_path, picture):
+    with tifffile.TiffWriter(tmp_path / "a.tif") as writer:
+        for seed in range(3):
+            writer.write(picture((8, 8), seed=seed), photometric="minisblack")
+    with tifffile.TiffFile(tmp_path / "a.tif") as file:
+        start = file.pages[1].offset
+    (tmp_path / "a.tif").write_bytes((tmp_path / "a.tif").read_bytes()[: start + 20])
+    with FORMATS["raster"].open(tmp_path / "a.tif", Limits()) as file:
+        assert len(file) == 1
+        assert np.array_equal(file.read(0)[:, :, 0], picture((8, 8)))
+        assert [part for part, _ in file.refused] in (["page 2"], ["page 2 and what follows"])
+
+
+@pytest.mark.parametrize("extension", [".PNG", ".JPG", ".Tiff"])
+def test_extensions_in_capitals_are_known(tmp_path, picture, extension):
+    Image.fromarray(picture((4, 5))).save(tmp_path / f"a{extension}")
+    with Collection.open(tmp_path) as collection:
+        assert collection.scan().images == 1
+
+
+def test_adam7_gives_the_same_pixels(tmp_path, picture):
+    pixels = picture((19, 23, 3), 16)
+    passes = [(0, 0, 8, 8), (0, 4, 8, 8), (4, 0, 8, 4), (0, 2, 4, 4), (2, 0, 4, 2), (0, 1, 2, 2), (1, 0, 2, 1)]
+    lines = (row for y, x, down, right in passes for row in pixels[y::down, x::right] if row.size)
+    body = zlib.compress(b"".join(b"\0" + row.astype(">u2").tobytes() for row in lines))
+
+    def chunk(kind, content):
+        return struct.pack(">I", len(content)) + kind + content + struct.pack(">I", zlib.crc32(kind + content))
+
+    header = struct.pack(">IIBBBBB", 23, 19, 16, 2, 0, 0, 1)
+    png = b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT", body) + chunk(b"IEND", b"")
+    (tmp_path / "a.png").write_bytes(png)
+    assert np.array_equal(load(tmp_path / "a.png")[1][0], pixels)
+
+
+def test_a_colour_profile_changes_nothing(tmp_path, picture):
+    profile = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
+    Image.fromarray(picture((4, 5, 3))).save(tmp_path / "a.png", icc_profile=profile)
+    assert np.array_equal(load(tmp_path / "a.png")[1][0], picture((4, 5, 3)))
+
+
+@pytest.mark.parametrize("name", ["a.bmp", "a.dcm", "a.gif", "a"])
+def test_other_formats_are_refused_by_their_extension(tmp_path, name):
+    (tmp_path / name).write_bytes(b"BM")
+    with pytest.raises(EmptyCollectionError, match="extension must be one of"):
+        Collection.open(tmp_path)

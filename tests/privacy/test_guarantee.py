@@ -18,7 +18,7 @@ from veilray.privacy import (
     Releases,
     guarantee_schema,
 )
-from veilray.privacy.card import card_entries
+from veilray.privacy.card import card_entries, card_text
 from veilray.privacy.mechanisms.randomised_response import transition_matrix
 
 POSITIVE = st.fractions(min_value=Fraction(1, 10**6), max_value=10**6)
@@ -263,3 +263,18 @@ def test_claims_refuse_what_they_cannot_mean(arguments, message):
 def test_a_claim_built_directly_refuses_floats_too():
     with pytest.raises(ValueError, match="must be exact"):
         Claim(0.5)  # type: ignore[arg-type]
+
+
+def test_the_most_that_were_taken_of_a_patient_is_stated_and_kept():
+    guarantee = example(releases=Releases(images=9, patients=5, largest_patient=2, images_per_patient=2))
+    assert Guarantee.from_json(guarantee.to_json()) == guarantee
+    assert guarantee.to_dict()["releases"]["images_per_patient"] == 2
+    assert "at most 2 images of a patient were taken, the first by the order" in " ".join(card_text(guarantee).split())
+    with pytest.raises(ValueError, match="largest_patient must be at most images_per_patient 2, got 3"):
+        example(releases=Releases(images=9, patients=5, largest_patient=3, images_per_patient=2))
+
+
+def test_a_claim_without_such_a_rule_says_nothing_of_it():
+    guarantee = example(releases=Releases(images=9, patients=5, largest_patient=2))
+    assert "images_per_patient" not in guarantee.to_json()
+    assert "Selection" not in card_text(guarantee)

@@ -49,7 +49,9 @@ def attack(
     from veilray.evaluation.attacks.intensity import ATTACKS_ON_PICTURES, SETTINGS
     from veilray.evaluation.attacks.intensity.folders import open_attacked
     from veilray.flows.durable import whole_folder
+    from veilray.images import Reading
     from veilray.methods.obfuscation import Obfuscation, read_key
+    from veilray.methods.record import rule_of
 
     played = ATTACKS_ON_PICTURES[name]()
     if setting not in SETTINGS:
@@ -64,12 +66,14 @@ def attack(
     check_apart(made, {"OBFUSCATED": release})
     if key is not None and model is None:
         raise ValueError("--key must go with --model, got it alone")
+    rule = rule_of(record)
+    read_as, own_as = Reading(layout, root, **rule), Reading(own_layout, **rule)
     torch.manual_seed(seed)
     rng = np.random.default_rng(seed)
     with whole_folder(out, "ATTACKED", mode=0o700) as folder:
         with (
-            open_images(images, layout, root, made) as originals,
-            open_images(own, own_layout, None, made, what="--own") as others,
+            open_images(images, read_as, made) as originals,
+            open_images(own, own_as, made, what="--own") as others,
             progress_bar("reading what was obfuscated"),
         ):
             attacked = open_attacked(

@@ -16,6 +16,8 @@ from veilray.cli.output import OUT, counted, print_card, print_json, print_quara
 __all__ = ["check"]
 
 _FAR = 0.5  # half of the images lie where the model's own do not
+_DARK = 0.1  # of the range: below, the container is wider than what was put into it
+_SAMPLE = 64
 
 
 def check(
@@ -38,6 +40,10 @@ def check(
     bound: options.Bound = None,
     layout: options.Layout = "folders",
     root: options.Root = None,
+    split: options.Split = None,
+    images_per_patient: options.ImagesPerPatient = None,
+    range: options.Range = None,
+    invert: options.Invert = None,
     preview: Annotated[
         Path | None, typer.Option(help="Write a picture of what this claim does to the model's own samples.")
     ] = None,
@@ -47,26 +53,23 @@ def check(
     from veilray.api import open_model
     from veilray.api_tables import holds_table
     from veilray.flows import keep_freed_memory
+    from veilray.images import Reading
     from veilray.methods import plan_release, trained_on
     from veilray.privacy import Claim
 
     keep_freed_memory()
+    reading = Reading(layout, root, split=split, images_per_patient=images_per_patient, range=range, invert=invert)
     if out is not None and (model is not None or schema is not None):
         raise ValueError("--out must go with neither --model nor --schema: it is where a drafted schema goes")
     if schema is not None or model is None or holds_table(model):
         if preview is not None:
             raise ValueError("--preview must be left out for a table: it is a picture")
-        if layout != "folders" or root is not None:
-            raise ValueError("--layout and --root must be left out for a table: they are of pictures")
+        if of_pictures := reading.of_pictures():
+            raise ValueError(f"--{of_pictures[0]} must be left out for a table: it is of pictures")
         further = parse_pairs(mechanism_option or [], "--mechanism-option")
         named = {"clip": clip, "radius": radius, "bound": bound, "candidates": candidates, **further}
         return _table(images, model, schema, out, as_json, (epsilon, delta, unit, mechanism, named))
-    if preview is not None:
-        from veilray.report import check_preview
-
-        if epsilon is None:
-            raise ValueError("--preview must go with --epsilon, got none")
-        check_preview(preview)
+    _check_preview(preview, epsilon)
     made = {} if preview is None else {"--preview": preview}
     method = open_model(model)
     drawn_by = None
@@ -76,16 +79,17 @@ def check(
         drawn_by = method.calibrated(
             claim, mechanism, clip=clip, radius=radius, bound=bound, candidates=candidates, **further
         )
-    with open_images(images, layout, root, made) as collection:
-        told = _counts(collection)
-        told["domain"] = _domain(method, collection)
-        told["training"] = training_told(
-            method.card.training, trained_on(collection, method), [ref.source for ref in collection.refs]
-        )
-        plan = (
-            None if drawn_by is None else plan_release(collection, method, drawn_by, (), allow_trained_on_released=True)
-        )
-        guarantee = None if plan is None else plan.guarantee
+    with open_images(images, reading.for_model(method.card.intensity), made) as collection:
+        sources = [ref.source for ref in collection.refs]
+        told = {
+            **_counts(collection),
+            "brightest": _brightest(collection),
+            "domain": _domain(method, collection),
+            "training": training_told(method.card.training, trained_on(collection, method), sources),
+        }
+        guarantee = None
+        if drawn_by is not None:
+            guarantee = plan_release(collection, method, drawn_by, (), allow_trained_on_released=True).guarantee
     if drawn_by is not None and guarantee is not None:
         told["guarantee"] = guarantee.to_dict()
         spent = guarantee.patient_epsilon
@@ -104,6 +108,17 @@ def check(
         if guarantee is not None:
             print_card(guarantee, title="What would be claimed, before any condition is released")
     return 1 if told["quarantine"] or told["training"]["release_refuses"] else 0
+
+
+def _check_preview(preview: Path | None, epsilon: str | None) -> None:
+    """A picture of what a claim does needs a claim, and a new file. Raises ValueError otherwise."""
+    if preview is None:
+        return
+    if epsilon is None:
+        raise ValueError("--preview must go with --epsilon, got none")
+    from veilray.report import check_preview
+
+    check_preview(preview)
 
 
 def _table(
@@ -144,11 +159,13 @@ def _counts(collection: Any) -> dict[str, Any]:
     return {
         "images": len(refs),
         "patients": len(patients) if known else None,
+        "images_without_patient": collection.unidentified,
         "images_of_the_largest_patient": max(patients.values()) if known else None,
         "labels": dict(sorted(Counter(ref.label or "(none)" for ref in refs).items())),
         "formats": dict(sorted(Counter(f"{ref.channels} x {ref.bits} bit" for ref in refs).items())),
         "sizes": _sizes(refs),
         "duplicates": sum(len(group) - 1 for group in collection.duplicates),
+        "skipped": dict(sorted(collection.skipped.items())),
         "quarantine": [{"source": entry.source, "reason": entry.reason} for entry in collection.quarantine],
     }
 
@@ -158,6 +175,22 @@ def _sizes(refs: Any) -> str:
         return "none"
     widths, heights = [ref.width for ref in refs], [ref.height for ref in refs]
     return f"{min(widths)}-{max(widths)} columns, {min(heights)}-{max(heights)} rows"
+
+
+def _brightest(collection: Any) -> dict[str, Any]:
+    """The brightest pixel of a sample that is chosen by hash: its share of the range, and its largest stored value."""
+    import numpy as np
+
+    from veilray.images import hash_fraction
+
+    share, stored = 0.0, 0.0
+    by_hash = sorted(collection.refs, key=lambda ref: hash_fraction(f"{ref.source}#{ref.frame}", "veilray-check:"))
+    for ref in by_hash[:_SAMPLE]:
+        values = collection.read_original(ref)
+        seen = collection.reading.intensity.apply(values)
+        share = max(share, float(seen.max()) / (2 ** (8 * seen.dtype.itemsize) - 1))
+        stored = max(stored, float(values.max(where=np.isfinite(values), initial=0)))
+    return {"share_of_range": round(share, 4), "stored": int(stored) if stored.is_integer() else stored}
 
 
 def _domain(method: Any, collection: Any) -> dict[str, Any] | None:
@@ -182,14 +215,37 @@ def _domain(method: Any, collection: Any) -> dict[str, Any] | None:
     }
 
 
+def _listed(counts: dict[str, int]) -> str:
+    return ", ".join(f"{name} ({count:,})" for name, count in counts.items())
+
+
+def _darkness(brightest: dict[str, Any]) -> str:
+    """The warning, with the smallest range of whole bits that holds what was seen."""
+    stored = brightest["stored"]
+    white = 2 ** max(int(stored).bit_length(), 8) - 1 if stored > 0 else 0
+    cure = f"state the stored values of black and white, such as --range 0:{white}" if white else "all are black"
+    return (
+        f"no pixel of a sample is above {100 * brightest['share_of_range']:.1f} % of the range (largest stored value "
+        f"{stored:,}): the pictures are nearly black; {cure}"
+    )
+
+
 def _print(told: dict[str, Any]) -> None:
-    patients = "no patient key" if told["patients"] is None else counted(told["patients"], "patient")
+    patients = "no patient key"
+    if told["patients"] is not None:
+        patients = counted(told["patients"], "patient")
+    elif told["images_without_patient"] < told["images"]:
+        patients += f" for {counted(told['images_without_patient'], 'image')}: then no claim is about a patient"
     OUT.print(f"{counted(told['images'], 'image')}, {patients}; {told['sizes']}")
     if told["images_of_the_largest_patient"]:
         OUT.print(f"largest patient: {counted(told['images_of_the_largest_patient'], 'image')}")
     for kind in ("labels", "formats"):
-        OUT.print(f"{kind}: " + ", ".join(f"{name} ({count:,})" for name, count in told[kind].items()), markup=False)
+        OUT.print(f"{kind}: " + _listed(told[kind]), markup=False)
     OUT.print(f"exact duplicates: {told['duplicates']:,}")
+    if told["skipped"]:
+        OUT.print(f"skipped, no images: {_listed(told['skipped'])}", soft_wrap=True)
+    if told["brightest"]["share_of_range"] < _DARK:
+        OUT.print(_darkness(told["brightest"]), style="yellow", soft_wrap=True)
     domain = told["domain"]
     if domain is not None:
         far = domain["separation"] > _FAR

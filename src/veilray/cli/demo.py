@@ -43,6 +43,7 @@ def demo(
 ) -> int:
     """Train a small Glow in front of you, release images with a claim, write a page with pictures."""
     from veilray.flows import keep_freed_memory
+    from veilray.images import Reading
     from veilray.ledger import Journal
     from veilray.methods import condition_rules, facts_of, plan_release, start_release
     from veilray.privacy import MECHANISMS, Claim
@@ -62,7 +63,7 @@ def demo(
     if data is None:
         STATUS.print("unpacking the digits")
     source = _write_digits(out / "data" / "digits.npz") if data is None else data
-    with open_images(source, layout, None) as collection:
+    with open_images(source, Reading(layout)) as collection:
         public, private = _halves(collection)
         provenance = _DIGITS if data is None else _own(collection)
         STATUS.print(f"{counted(len(public.refs), 'image')} to train on, {len(private.refs):,} to release")

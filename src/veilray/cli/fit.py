@@ -123,6 +123,10 @@ def dp_glow(
     name: Name = None,
     layout: options.Layout = "folders",
     root: options.Root = None,
+    split: options.Split = None,
+    images_per_patient: options.ImagesPerPatient = None,
+    range: options.Range = None,
+    invert: options.Invert = None,
     resume: Resume = False,
     as_json: options.AsJson = False,
 ) -> int:
@@ -156,6 +160,10 @@ def directional(
     name: Name = None,
     layout: options.Layout = "folders",
     root: options.Root = None,
+    split: options.Split = None,
+    images_per_patient: options.ImagesPerPatient = None,
+    range: options.Range = None,
+    invert: options.Invert = None,
     resume: Resume = False,
     as_json: options.AsJson = False,
 ) -> int:
@@ -189,6 +197,10 @@ def selection(
     name: Name = None,
     layout: options.Layout = "folders",
     root: options.Root = None,
+    split: options.Split = None,
+    images_per_patient: options.ImagesPerPatient = None,
+    range: options.Range = None,
+    invert: options.Invert = None,
     resume: Resume = False,
     as_json: options.AsJson = False,
 ) -> int:
@@ -225,6 +237,10 @@ def cadp(
     name: Name = None,
     layout: options.Layout = "folders",
     root: options.Root = None,
+    split: options.Split = None,
+    images_per_patient: options.ImagesPerPatient = None,
+    range: options.Range = None,
+    invert: options.Invert = None,
     resume: Resume = False,
     as_json: options.AsJson = False,
 ) -> int:
@@ -234,7 +250,9 @@ def cadp(
         return _fit_table(given, context)
     if couplings is not None:
         raise ValueError("--couplings must go with --schema: it is of a table's flow")
-    return _fit("cadp", {"name": None, "root": None, **given, "bounds": parse_pairs(bounds or [], "--bounds")})
+    return _fit(
+        "cadp", {"name": None, **dict.fromkeys(_READING), **given, "bounds": parse_pairs(bounds or [], "--bounds")}
+    )
 
 
 _OF_TABLES = (
@@ -264,6 +282,9 @@ def warn_not_covered(training_data: str) -> None:
             style="yellow",
             soft_wrap=True,
         )
+
+
+_READING = ("layout", "root", "split", "images_per_patient", "range", "invert")
 
 
 def _was_given(context: typer.Context, name: str) -> bool:
@@ -313,10 +334,12 @@ _STAGES: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
 def _fit(kind: str, given: dict[str, Any]) -> int:
     """Fit a method with the options of its command; those that say where and how to read and print are taken out."""
     from veilray.flows import keep_freed_memory
+    from veilray.images import Reading
     from veilray.methods import METHODS
 
     keep_freed_memory()
-    images, out, layout, root, as_json = (given.pop(name) for name in ("images", "out", "layout", "root", "as_json"))
+    images, out, as_json = (given.pop(name) for name in ("images", "out", "as_json"))
+    reading = Reading(**{name: given.pop(name) for name in _READING})
     given["name"] = given["name"] or out.name
     check_apart({"MODEL": out}, {"IMAGES": images})
     warn_not_covered(given["training_data"])
@@ -328,7 +351,7 @@ def _fit(kind: str, given: dict[str, Any]) -> int:
         collections: list[Collection] = []
 
         def collection() -> Collection:  # opened once the options are known to fit: that may take long
-            collections.append(scanned(images, layout, root, {"MODEL": out}, on_found, on_read))
+            collections.append(scanned(images, reading, {"MODEL": out}, on_found, on_read))
             return opened.enter_context(collections[0])
 
         told = dict(zip(("on_code",), others, strict=False))

@@ -44,13 +44,19 @@ def obfuscation(
     name: Annotated[str | None, typer.Option(help="The model's name; default: the folder's.")] = None,
     layout: options.Layout = "folders",
     root: options.Root = None,
+    split: options.Split = None,
+    images_per_patient: options.ImagesPerPatient = None,
+    range: options.Range = None,
+    invert: options.Invert = None,
     as_json: options.AsJson = False,
 ) -> int:
     """Fit an autoencoder and choose a family of intensity maps: empirical, no formal guarantee."""
     from veilray.flows import keep_freed_memory
+    from veilray.images import Reading
     from veilray.methods.obfuscation import Obfuscation
 
     keep_freed_memory()
+    reading = Reading(layout, root, split=split, images_per_patient=images_per_patient, range=range, invert=invert)
     further = {"features": features, "kl_weight": kl_weight}
     check_apart({"MODEL": out}, {"IMAGES": images})
     collections: list[Collection] = []
@@ -60,7 +66,7 @@ def obfuscation(
     ):
 
         def collection() -> Collection:  # opened once the options are known to fit: that may take long
-            collections.append(scanned(images, layout, root, {"MODEL": out}, on_found, on_read))
+            collections.append(scanned(images, reading, {"MODEL": out}, on_found, on_read))
             return opened.enter_context(collections[0])
 
         model = Obfuscation.fit(

@@ -28,21 +28,28 @@ def obfuscate(
     label_policy: Annotated[str, typer.Option(help="public (labels.csv in clear) or withheld.")] = "public",
     layout: options.Layout = "folders",
     root: options.Root = None,
+    split: options.Split = None,
+    images_per_patient: options.ImagesPerPatient = None,
+    range: options.Range = None,
+    invert: options.Invert = None,
     as_json: options.AsJson = False,
 ) -> int:
     """Obfuscate images for training or inference in someone else's cloud: empirical, no formal guarantee."""
+    from veilray.images import Reading
     from veilray.ledger import default_ledger
     from veilray.methods.obfuscation import Obfuscation, obfuscate_folder, read_key
     from veilray.privacy import SystemEntropy
 
+    reading = Reading(layout, root, split=split, images_per_patient=images_per_patient, range=range, invert=invert)
     known = read_key(key)
     fitted = Obfuscation.load(model)
+    reading = reading.for_model(fitted.card.intensity)
     out = out.absolute()
     kept = default_ledger().absolute().parent / "records" / f"{out.name}-{SystemEntropy().bytes(4).hex()}"
     folder = kept if record is None else record.absolute()
     made = {"OBFUSCATED": out, "RECORD": folder}
     check_apart(made, {"MODEL": model, "KEY": key})
-    with open_images(images, layout, root, made) as collection, progress_bar("obfuscating") as on_progress:
+    with open_images(images, reading, made) as collection, progress_bar("obfuscating") as on_progress:
         obfuscated = obfuscate_folder(
             collection,
             fitted,

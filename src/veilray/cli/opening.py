@@ -10,13 +10,13 @@ from veilray.cli.output import Advance, progress_stages
 from veilray.places import check_apart, check_outside_sources
 
 if TYPE_CHECKING:
-    from veilray.images import Collection
+    from veilray.images import Collection, Reading
 
 __all__ = ["READING", "open_images", "parse_pairs", "scanned"]
 
 
 def open_images(
-    images: Path, layout: str, root: Path | None, made: Mapping[str, Path] | None = None, what: str = "IMAGES"
+    images: Path, reading: Reading, made: Mapping[str, Path] | None = None, what: str = "IMAGES"
 ) -> Collection:
     """Open a folder, array file or manifest and scan it: every file is decoded once by format rules.
 
@@ -26,22 +26,22 @@ def open_images(
     """
     check_apart(made or {}, {what: images})
     with progress_stages(*READING) as stages:
-        return scanned(images, layout, root, made or {}, *stages)
+        return scanned(images, reading, made or {}, *stages)
 
 
 READING = ("looking for images", "reading images")
 
 
 def scanned(
-    images: Path, layout: str, root: Path | None, made: Mapping[str, Path], on_found: Advance, on_read: Advance
+    images: Path, reading: Reading, made: Mapping[str, Path], on_found: Advance, on_read: Advance
 ) -> Collection:
     """Open and scan, telling the two stages of `READING`."""
     from veilray.images import Collection
 
     on_found(0, 0)
-    collection = Collection.open(images, layout=layout, root=root, progress=on_found)
+    collection = Collection.open(images, reading=reading, progress=on_found)
     try:
-        check_outside_sources(made, images, root, (ref.source for ref in collection.refs))
+        check_outside_sources(made, images, reading.base, (ref.source for ref in collection.refs))
         collection.scan(progress=on_read)
     except BaseException:
         collection.close()

@@ -14,19 +14,36 @@ __all__ = [
     "Clip",
     "Delta",
     "Images",
+    "ImagesPerPatient",
+    "Invert",
     "Layout",
     "Ledger",
     "Mechanism",
     "MechanismOption",
     "Model",
     "Radius",
+    "Range",
     "Root",
+    "Split",
     "Unit",
 ]
 
 Images: TypeAlias = Annotated[Path, typer.Argument(help="Folder tree, .npz, or manifest (.csv, .parquet).")]
 Layout: TypeAlias = Annotated[str, typer.Option(help="Rule for patient and label: folders, kermany, or a TOML file.")]
 Root: TypeAlias = Annotated[Path | None, typer.Option(help="Folder that the manifest's paths are relative to.")]
+Split: TypeAlias = Annotated[
+    str | None, typer.Option(help="Take this part alone: of a split column or folder, or train_images of an .npz.")
+]
+ImagesPerPatient: TypeAlias = Annotated[
+    int | None, typer.Option(help="Take the first N images of each patient, by the order of the manifest.")
+]
+Range: TypeAlias = Annotated[
+    str | None,
+    typer.Option(help="LOW:HIGH: the stored values of black and white, such as 0:4095. Default: the model's, or full."),
+]
+Invert: TypeAlias = Annotated[
+    bool | None, typer.Option("--invert/--no-invert", help="Exchange black and white. Default: as the model, or not.")
+]
 Model: TypeAlias = Annotated[str, typer.Option(help="Folder written by `veilray fit`.")]
 Ledger: TypeAlias = Annotated[
     str | None,

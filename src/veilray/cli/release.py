@@ -44,6 +44,10 @@ def release(
     ] = None,
     layout: options.Layout = "folders",
     root: options.Root = None,
+    split: options.Split = None,
+    images_per_patient: options.ImagesPerPatient = None,
+    range: options.Range = None,
+    invert: options.Invert = None,
     keep_geometry: Annotated[
         bool, typer.Option("--keep-geometry", help="Keep source rows, columns and bits: then not covered.")
     ] = False,
@@ -91,6 +95,10 @@ def release(
             decode_under=parse_pairs(decode_under or [], "--decode-under"),
             layout=layout,
             root=root,
+            split=split,
+            images_per_patient=images_per_patient,
+            range=range,
+            invert=invert,
             keep_geometry=keep_geometry,
             record=record,
             ledger=ledger,

@@ -5,16 +5,19 @@ from __future__ import annotations
 from veilray.images.base import Format, Frame, ImageFile, Limits, Pixels, Unreadable
 from veilray.images.collection import Collection, EmptyCollectionError, Progress, Scan
 from veilray.images.formats import FORMATS
-from veilray.images.geometry import RULE, Geometry, Original, fit, restore
+from veilray.images.geometry import RULE, Geometry, Original, fit, restore, rule_in_words
+from veilray.images.intensity import FULL_RANGE, IntensityRule, parse_range
 from veilray.images.layout import Facts, Layout, layouts, load_layout, parse_layout
 from veilray.images.manifest import manifest_root, read_manifest, write_manifest
 from veilray.images.png import encode_png, write_image
+from veilray.images.reading import Reading
 from veilray.images.refs import ImageRef
 from veilray.images.sources import Quarantined
 from veilray.images.split import hash_fraction, hash_half, split_by_patient
 
 __all__ = [
     "FORMATS",
+    "FULL_RANGE",
     "RULE",
     "Collection",
     "EmptyCollectionError",
@@ -24,12 +27,14 @@ __all__ = [
     "Geometry",
     "ImageFile",
     "ImageRef",
+    "IntensityRule",
     "Layout",
     "Limits",
     "Original",
     "Pixels",
     "Progress",
     "Quarantined",
+    "Reading",
     "Scan",
     "Unreadable",
     "encode_png",
@@ -40,8 +45,10 @@ __all__ = [
     "load_layout",
     "manifest_root",
     "parse_layout",
+    "parse_range",
     "read_manifest",
     "restore",
+    "rule_in_words",
     "split_by_patient",
     "write_image",
     "write_manifest",

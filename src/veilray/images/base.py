@@ -10,14 +10,17 @@ import errno
 import struct
 import zlib
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Self
+from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 from numpy.typing import NDArray
+
+if TYPE_CHECKING:
+    from veilray.images.reading import Reading
 
 __all__ = [
     "DAMAGED",
@@ -34,7 +37,7 @@ __all__ = [
 ]
 
 Pixels = NDArray[np.unsignedinteger[Any]]
-"""Stored values of one or more images, uint8 or uint16, full type range."""
+"""Values of one or more images, uint8 or uint16, full type range."""
 
 NO_CONDITIONS: Mapping[str, str] = {}  # shared by every image without conditions, and never changed
 
@@ -97,9 +100,9 @@ class Frame:
     """What a file says about one of its images, before any pixel is decoded.
 
     Attributes:
-        height, width: rows and columns.
+        height, width: rows and columns, after the file's orientation is applied.
         channels: 1 (grey) or 3 (RGB).
-        bits: 8 or 16, the type the decoded pixels have.
+        bits: 8 or 16, of the type the decoded pixels have; 16 for types that need a stated range.
         label, patient, group, split: what the file itself states, else None.
         conditions: other columns the file carries, by name.
     """
@@ -124,6 +127,15 @@ class ImageFile(ABC):
     one_subject: bool = False
     """True when several images of the file show one subject (pages of a TIFF), False when rows are independent."""
 
+    apart: bool = False
+    """True when a damaged image leaves the others whole (pages of a TIFF), False when all come from one stream."""
+
+    refused: Sequence[tuple[str, str]] = ()
+    """Images of the file that a format rule does not take while others are: what each is called, and the reason."""
+
+    derived: int = 0
+    """Reduced copies, masks and previews beside the images, made from them: they never count as images."""
+
     @abstractmethod
     def __len__(self) -> int:
         """Number of images."""
@@ -135,6 +147,10 @@ class ImageFile(ABC):
     @abstractmethod
     def read(self, index: int) -> Pixels:
         """Decode image `index` to `(h, w, c)` uint8 or uint16; raises Unreadable when it cannot be decoded."""
+
+    def called(self, index: int) -> str:
+        """What people call image `index` within the file, such as `page 2`; empty when it is the only one."""
+        return f"image {index + 1}" if len(self) > 1 else ""
 
     def __iter__(self) -> Iterator[Pixels]:
         """Decode all images in order, each `(h, w, c)`, holding one at a time."""
@@ -161,8 +177,14 @@ class Format(ABC):
     """Lower-case file extensions with the dot."""
 
     @abstractmethod
-    def open(self, path: Path, limits: Limits) -> ImageFile:
-        """Read the headers of a file; raises Unreadable with a reason when a format rule does not take it."""
+    def open(self, path: Path, limits: Limits, reading: Reading | None = None) -> ImageFile:
+        """Read the headers of a file; raises Unreadable with a reason when a format rule does not take it.
+
+        Args:
+            path: of the file.
+            limits: what it may ask for.
+            reading: what the user says of its columns and parts; nothing by default.
+        """
 
 
 DAMAGED = (

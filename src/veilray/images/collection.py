@@ -14,21 +14,27 @@ from typing import Any, Self
 import numpy as np
 from numpy.typing import NDArray
 
-from veilray.images.base import Limits, Pixels, Unreadable
-from veilray.images.geometry import Geometry, fit
-from veilray.images.layout import Layout, load_layout
+from veilray.images.base import ImageFile, Limits, Pixels, Unreadable
+from veilray.images.geometry import Geometry, fit, rule_in_words
+from veilray.images.layout import Layout
+from veilray.images.reading import Reading
 from veilray.images.refs import ImageRef, numbered, refs_of
+from veilray.images.selection import first_of_each_patient, of_split
 from veilray.images.shelf import Shelf
-from veilray.images.sources import Quarantined, find_sources
+from veilray.images.sources import Quarantined, Skipped, find_sources
 
 __all__ = ["Collection", "EmptyCollectionError", "Progress", "Scan"]
+
+_SHOWN = 3
+_DERIVED = "reduced copies, masks and previews within files"
+_CHANGED = "file must stay as it was when the collection was opened, got a changed one"
 
 Progress = Callable[[int, int], None]
 """Called with how many images are done and how many there are."""
 
 
 class EmptyCollectionError(ValueError):
-    """No image is left. `quarantine` says why each file was refused."""
+    """No image is left. The message names the first files and their reasons, `quarantine` all of them."""
 
     def __init__(self, message: str, quarantine: Sequence[Quarantined]) -> None:
         super().__init__(message)
@@ -41,7 +47,7 @@ class Scan:
 
     Attributes:
         images: images that can be released.
-        quarantined: files that cannot, found at opening or by the scan.
+        quarantined: files and pages that cannot, found at opening or by the scan.
         duplicates: groups of images with equal pixels.
         surplus: images more than one of each such group.
         bits: images by bit depth; more than one entry means that depths are mixed.
@@ -72,10 +78,19 @@ class Collection:
         ...         ...
     """
 
-    def __init__(self, refs: Sequence[ImageRef], quarantine: list[Quarantined], shelf: Shelf) -> None:
+    def __init__(
+        self,
+        refs: Sequence[ImageRef],
+        quarantine: list[Quarantined],
+        shelf: Shelf,
+        skipped: Mapping[str, int] | None = None,
+    ) -> None:
         self._refs = numbered(refs)
         self._shelf = shelf
         self.quarantine = quarantine
+        self.skipped = dict(skipped or {})
+        """What is no image and was passed over, counted by entry of the public list: previews that devices leave,
+        hidden files, reduced copies and masks within files."""
 
     @classmethod
     def open(
@@ -84,6 +99,7 @@ class Collection:
         *,
         layout: str | os.PathLike[str] | Layout = "folders",
         root: str | os.PathLike[str] | None = None,
+        reading: Reading | None = None,
         limits: Limits | None = None,
         progress: Progress | None = None,
     ) -> Self:
@@ -95,6 +111,7 @@ class Collection:
             path: a folder tree, an `.npz`, `.npy` or single image, or a `.csv` or `.parquet` manifest.
             layout: for a folder, how paths are read: a name that ships, a `.toml` file, or a `Layout`.
             root: for a manifest, the folder its paths are relative to and must stay in; its own by default.
+            reading: everything that can be said of how records are read, in place of `layout` and `root`.
             limits: what one file may ask for.
             progress: called after each file.
 
@@ -104,28 +121,44 @@ class Collection:
             ImportError: a `.parquet` manifest without `pip install "veilray[tables]"`.
         """
         limits = limits if limits is not None else Limits()
-        rules = layout if isinstance(layout, Layout) else load_layout(layout)
-        found = list(find_sources(Path(path), rules, None if root is None else Path(root), limits))
-        shelf = Shelf(limits)
+        if reading is not None and (layout != "folders" or root is not None):
+            raise ValueError("layout and root must be given within reading, got them beside it")
+        said = Reading(layout=layout, root=root) if reading is None else reading
+        found = list(find_sources(Path(path), said, limits))
+        shelf = Shelf(limits, said)
         quarantine: list[Quarantined] = []
+        skipped: Counter[str] = Counter()
+        elsewhere: set[str] = set()
         refs: list[ImageRef] = []
         for done, entry in enumerate(found, start=1):
             if isinstance(entry, Quarantined):
                 quarantine.append(entry)
+            elif isinstance(entry, Skipped):
+                skipped[entry.entry] += 1
+            elif not entry.is_of(said.split):
+                elsewhere.add(str(entry.facts.split))
             else:
                 try:
                     shelf.place(entry.name, entry.path)
-                    refs.extend(refs_of(entry, shelf.take(entry.name)))
+                    file = shelf.take(entry.name)
+                    refs.extend(refs_of(entry, file))
+                    quarantine += [Quarantined(f"{entry.name}, {part}", reason) for part, reason in file.refused]
+                    if file.derived:
+                        skipped[_DERIVED] += file.derived
                 except Unreadable as error:
                     quarantine.append(Quarantined(entry.name, str(error)))
                 finally:
                     shelf.put_back(entry.name)
             if progress is not None:
                 progress(done, len(found))
-        if not refs:
+        try:
+            if not refs and not elsewhere:
+                raise _empty(quarantine)
+            refs = first_of_each_patient(of_split(refs, said.split, elsewhere), said.images_per_patient)
+        except ValueError:
             shelf.close()
-            raise _empty(quarantine)
-        return cls(refs, quarantine, shelf)
+            raise
+        return cls(refs, quarantine, shelf, skipped)
 
     def __len__(self) -> int:
         return len(self._refs)
@@ -151,6 +184,16 @@ class Collection:
         return self._refs
 
     @property
+    def reading(self) -> Reading:
+        """How the records were read."""
+        return self._shelf.reading
+
+    @property
+    def geometry_rule(self) -> str:
+        """The public rule that brings each image to the model, in words, with the intensity rule that was stated."""
+        return rule_in_words(self.reading.intensity)
+
+    @property
     def labels(self) -> tuple[str, ...]:
         """The distinct labels, sorted."""
         return tuple(sorted({ref.label for ref in self._refs if ref.label is not None}))
@@ -172,9 +215,9 @@ class Collection:
     def scan(self, progress: Progress | None = None) -> Scan:
         """Decode every image once, by format rules that never look at pixel values, before anything is released.
 
-        A file of which any image does not decode is put in quarantine with all its images, and the remaining refs
-        are numbered anew: take indices after the scan. Equal pixels (same shape, type and values) are found by
-        SHA-256.
+        A page that does not decode is put in quarantine alone, an array file with all its images, since they come from
+        one stream. The remaining refs are numbered anew: take indices after the scan. Equal pixels (same shape, type
+        and values) are found by SHA-256.
 
         Args:
             progress: called after each image.
@@ -186,21 +229,25 @@ class Collection:
         for ref in self._refs:
             by_source.setdefault(ref.source, []).append(ref)
         total, done = len(self._refs), 0
-        damaged: set[str] = set()
+        damaged: set[int] = set()
         for source, refs in by_source.items():
             try:
                 for ref, pixels in self._decode(source, refs):
-                    self._shelf.digests[source, ref.frame] = _digest(pixels)
+                    if isinstance(pixels, Quarantined):
+                        damaged.add(ref.index)
+                        self.quarantine.append(pixels)
+                    else:
+                        self._shelf.digests[source, ref.frame] = _digest(pixels)
                     done += 1
                     if progress is not None:
                         progress(done, total)
             except Unreadable as error:
-                damaged.add(source)
+                damaged.update(ref.index for ref in refs)
                 self.quarantine.append(Quarantined(source, str(error)))
             finally:
                 self._shelf.put_back(source)
         if damaged:
-            self._refs = numbered([ref for ref in self._refs if ref.source not in damaged])
+            self._refs = numbered([ref for ref in self._refs if ref.index not in damaged])
         if not self._refs:
             raise _empty(self.quarantine)
         groups = self.duplicates
@@ -242,10 +289,11 @@ class Collection:
 
     def read(self, ref: ImageRef, geometry: Geometry) -> Pixels:
         """One image as the model sees it: `(c, h, w)` uint8 or uint16; raises Unreadable when it no longer decodes."""
-        return fit(self._shelf.take(ref.source).read(ref.frame), geometry)
+        return fit(self.reading.intensity.apply(self._shelf.take(ref.source).read(ref.frame)), geometry)
 
     def read_original(self, ref: ImageRef) -> Pixels:
-        """One image as its source has it: `(c, h, w)` uint8 or uint16; raises Unreadable when it no longer decodes."""
+        """One image as its source has it, upright: `(c, h, w)` stored values; raises Unreadable when it no longer
+        decodes."""
         return np.ascontiguousarray(np.moveaxis(self._shelf.take(ref.source).read(ref.frame), 2, 0))
 
     def batches(
@@ -281,7 +329,7 @@ class Collection:
             if len(set(indices)) != len(indices):
                 raise ValueError("indices must be distinct, got one twice")
             refs = [self._at(index) for index in indices]
-        return type(self)(refs, self.quarantine, self._shelf)
+        return type(self)(refs, self.quarantine, self._shelf, self.skipped)
 
     def select(self, *, split: str | None = None, label: str | None = None, **conditions: str) -> Self:
         """The images with this split, label and conditions; what is not given is not asked for."""
@@ -350,33 +398,60 @@ class Collection:
             raise ValueError(f"index must be from 0 to {len(self._refs) - 1}, got {index}")
         return self._refs[index]
 
-    def _decode(self, source: str, refs: Sequence[ImageRef]) -> Iterator[tuple[ImageRef, Pixels]]:
-        """The images of one file in the file's order, its whole content decoded even when only some are in `refs`."""
+    def _decode(self, source: str, refs: Sequence[ImageRef]) -> Iterator[tuple[ImageRef, NDArray[Any] | Quarantined]]:
+        """The images of one file in the file's order; those that do not decode alone are given as their quarantine.
+
+        Images of one stream are all decoded, even when only some are in `refs`.
+        """
         wanted = {ref.frame: ref for ref in refs}
         file = self._shelf.take(source)
+        if file.apart:
+            yield from ((ref, _read_apart(file, ref)) for ref in refs)
+            return
         for index, pixels in enumerate(file):
-            ref = wanted.pop(index, None)
-            if ref is None:
-                continue
-            shape = (ref.height, ref.width, ref.channels)
-            if pixels.shape != shape or 8 * pixels.dtype.itemsize != ref.bits:
-                raise Unreadable("file must stay as it was when the collection was opened, got a changed one")
-            yield ref, pixels
+            if index in wanted:
+                _check_unchanged(pixels, wanted[index])
+                yield wanted.pop(index), pixels
         if wanted:
-            raise Unreadable("file must stay as it was when the collection was opened, got a changed one")
+            raise Unreadable(_CHANGED)
 
 
-def _digest(pixels: Pixels) -> bytes:
+def _read_apart(file: ImageFile, ref: ImageRef) -> NDArray[Any] | Quarantined:
+    if ref.frame >= len(file):
+        raise Unreadable(_CHANGED)
+    try:
+        pixels = file.read(ref.frame)
+        _check_unchanged(pixels, ref)
+    except Unreadable as error:
+        part = file.called(ref.frame)
+        return Quarantined(f"{ref.source}, {part}" if part else ref.source, str(error))
+    return pixels
+
+
+def _check_unchanged(pixels: NDArray[Any], ref: ImageRef) -> None:
+    bits = 8 if pixels.dtype == np.uint8 else 16
+    if pixels.shape != (ref.height, ref.width, ref.channels) or bits != ref.bits:
+        raise Unreadable(_CHANGED)
+
+
+def _digest(pixels: NDArray[Any]) -> bytes:
     shape = "x".join(map(str, pixels.shape))
     little = np.ascontiguousarray(pixels, dtype=pixels.dtype.newbyteorder("<"))
     return hashlib.sha256(f"{shape} {little.dtype.str} ".encode() + little.tobytes()).digest()
 
 
 def _empty(quarantine: Sequence[Quarantined]) -> EmptyCollectionError:
-    reasons = Counter(entry.reason for entry in quarantine).most_common(1)
-    why = f"{len(quarantine)} files are in quarantine, mostly because: {reasons[0][0]}" if reasons else "none found"
+    cure = "point to a folder of PNG, JPEG or TIFF images, an .npz with images, or a manifest"
+    if not quarantine:
+        return EmptyCollectionError(f"collection must hold one image or more, got 0 (none found): {cure}", ())
+    first: dict[str, Quarantined] = {}
+    for entry in quarantine:
+        first.setdefault(entry.reason, entry)
+    shown = [f"{entry.source}: {entry.reason}" for entry in [*first.values()][:_SHOWN]]
+    left = len(quarantine) - len(shown)
+    files = "file is" if len(quarantine) == 1 else "files are"
     return EmptyCollectionError(
-        f"collection must hold one image or more, got 0 ({why}): "
-        "point to a folder of PNG, JPEG or TIFF images, an .npz with images, or a manifest",
+        f"collection must hold one image or more, got 0: {len(quarantine)} {files} in quarantine: "
+        f"{'; '.join(shown)}{f'; and {left} more' if left else ''}. Mend them, or {cure}",
         quarantine,
     )

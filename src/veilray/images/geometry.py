@@ -13,21 +13,32 @@ import numpy as np
 from numpy.typing import NDArray
 
 from veilray.images.base import LONGEST_SIDE, Pixels
+from veilray.images.intensity import FULL_RANGE, IntensityRule
 from veilray.images.resample import enlarge, shrink
 
-__all__ = ["RULE", "Geometry", "Original", "fit", "restore"]
+__all__ = ["RULE", "Geometry", "Original", "fit", "restore", "rule_in_words"]
 
-RULE = """\
-1. Channels: RGB becomes grey by ITU-R BT.601 luma, (299 R + 587 G + 114 B + 500) // 1000; grey becomes RGB by
+_RULE = """\
+1. Orientation: rows and columns are turned or mirrored as the file's EXIF or TIFF orientation says, all eight values.
+2. Intensity: {intensity}.
+3. Channels: RGB becomes grey by ITU-R BT.601 luma, (299 R + 587 G + 114 B + 500) // 1000; grey becomes RGB by
    repeating the channel.
-2. Bit depth by full type range: 8 to 16 bits is v * 257; 16 to 8 bits is (v * 255 + 32767) // 65535. No window is
+4. Bit depth by full type range: 8 to 16 bits is v * 257; 16 to 8 bits is (v * 255 + 32767) // 65535. No window is
    taken from the image.
-3. Padding with zeros to a square around the image's centre (the odd row or column goes below or to the right).
+5. Padding with zeros to a square around the image's centre (the odd row or column goes below or to the right).
    Nothing is cropped.
-4. Resizing to the model's size: area averaging when it shrinks (a pixel counts by the area it shares), bilinear when
+6. Resizing to the model's size: area averaging when it shrinks (a pixel counts by the area it shares), bilinear when
    it grows, in exact arithmetic, rounded half up.
-The rule uses an image's shape and type, never its values."""
-"""The public rule in words, for a model card."""
+The rule uses an image's shape, type and orientation, never its values."""
+
+
+def rule_in_words(intensity: IntensityRule) -> str:
+    """The public rule in words, for a model card."""
+    return _RULE.format(intensity=intensity.words)
+
+
+RULE = rule_in_words(FULL_RANGE)
+"""The public rule in words where no intensity was stated."""
 
 _CHANNELS = (1, 3)
 _BITS = (8, 16)
@@ -155,7 +166,7 @@ def restore(array: NDArray[Any], original: Original) -> Pixels:
 
 
 def _convert(planes: Pixels, channels: int, bits: int) -> Pixels:
-    """`(c, h, w)` to other channels and bits, by the first two steps of the rule."""
+    """`(c, h, w)` to other channels and bits, by the third and fourth step of the rule."""
     if planes.dtype.kind != "u" or planes.dtype.itemsize > 2:
         raise ValueError(f"image must be uint8 or uint16, got {planes.dtype}")
     planes = planes.astype(planes.dtype.newbyteorder("="), copy=False)

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import re
 import tomllib
+import unicodedata
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from importlib import resources
@@ -23,6 +24,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 
 from veilray.images.base import NO_CONDITIONS, Unreadable
 from veilray.images.patterns import LONGEST_PATH, compile_bounded
+from veilray.text import patient_key
 
 __all__ = ["Facts", "Layout", "layouts", "load_layout", "parse_layout"]
 
@@ -84,15 +86,17 @@ class Layout:
         """What a path below the root says.
 
         Args:
-            path: relative, with `/` between folders.
+            path: relative, with `/` between folders; read in Unicode normal form C, so that rules match names however
+                a file system writes their umlauts.
 
         Raises:
             Unreadable: the path is longer than 1,024 characters, or no rule matches it.
         """
         if len(path) > LONGEST_PATH:
             raise Unreadable(f"path must be at most {LONGEST_PATH} characters, got {len(path)}")
+        composed = unicodedata.normalize("NFC", path)
         for rule in self.rules:
-            match = rule.pattern.fullmatch(path)
+            match = rule.pattern.fullmatch(composed)
             if match:
                 return _facts(rule.text, match)
         raise Unreadable(f"no rule of layout {self.name} matches the path")
@@ -157,11 +161,11 @@ def _facts(rule: _RuleText, match: re.Match[str]) -> Facts:
             return None
         return _FIELD.sub(lambda field: match.group(field.group(1)) or "", template) or None
 
-    patient = fill(rule.patient)
+    patient = patient_key(fill(rule.patient))
     conditions = {name: text for name, template in rule.conditions.items() if (text := fill(template)) is not None}
     return Facts(
         patient=patient,
-        group=fill(rule.group) or patient,
+        group=patient_key(fill(rule.group)) or patient,
         label=fill(rule.label),
         split=fill(rule.split),
         conditions=conditions or NO_CONDITIONS,

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field, replace
 from veilray.images.base import NO_CONDITIONS, Frame, ImageFile
 from veilray.images.geometry import Original
 from veilray.images.sources import Source
+from veilray.text import normal_text, patient_key
 
 __all__ = ["ImageRef", "numbered", "refs_of"]
 
@@ -20,8 +21,8 @@ class ImageRef:
         index: position in `Collection.refs`.
         source: the file, below the collection's root, with `/` between folders.
         frame: which image of the file, from 0.
-        patient: key of the patient, or None when nothing says who it is. Pages of one TIFF without a
-            patient have none: a file is not a person. A split keeps them together all the same.
+        patient: key of the patient in the normal form of `veilray.text`, or None when nothing says who it is. Pages of
+            one TIFF without a patient have none: a file is not a person. A split keeps them together all the same.
         group: key of the images that a split keeps together; an image without a patient is its own group.
         label, split: as stated by the file, its path or its manifest row, else None.
         conditions: other named facts.
@@ -61,8 +62,11 @@ def numbered(refs: Sequence[ImageRef]) -> tuple[ImageRef, ...]:
 
 def _ref(source: Source, frame: Frame, index: int, shared: str | None) -> ImageRef:
     facts = source.facts
-    patient = frame.patient or facts.patient
-    group = frame.group or frame.patient or facts.group or patient or shared or f"image:{source.name}#{index}"
+    stated = patient_key(frame.patient)
+    patient = stated or patient_key(facts.patient)
+    group = patient_key(frame.group) or stated or patient_key(facts.group) or patient
+    if group is None:  # in normal form too: one file has one name on every machine
+        group = normal_text(shared or f"image:{source.name}#{index}")
     conditions = {**facts.conditions, **frame.conditions} or NO_CONDITIONS
     return ImageRef(
         index=0,
@@ -70,11 +74,15 @@ def _ref(source: Source, frame: Frame, index: int, shared: str | None) -> ImageR
         frame=index,
         patient=patient,
         group=group,
-        label=frame.label or facts.label,
-        split=frame.split or facts.split,
+        label=_text(frame.label) or _text(facts.label),
+        split=_text(frame.split) or _text(facts.split),
         conditions=conditions,
         width=frame.width,
         height=frame.height,
         channels=frame.channels,
         bits=frame.bits,
     )
+
+
+def _text(value: str | None) -> str | None:
+    return None if value is None else normal_text(value) or None

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from veilray.images.base import ImageFile, Limits
 from veilray.images.formats import format_of
+from veilray.images.reading import Reading
 
 __all__ = ["Shelf"]
 
@@ -18,8 +19,9 @@ _MOST_OPEN = 32
 class Shelf:
     """Files by name, opened when asked for; the one longest unused is closed when too many are open."""
 
-    def __init__(self, limits: Limits) -> None:
+    def __init__(self, limits: Limits, reading: Reading) -> None:
         self.limits = limits
+        self.reading = reading
         self.digests: dict[tuple[str, int], bytes] = {}
         self._paths: dict[str, Path] = {}
         self._open: OrderedDict[str, ImageFile] = OrderedDict()
@@ -37,7 +39,7 @@ class Shelf:
             self._open.move_to_end(name)
             return self._open[name]
         path = self._paths[name]
-        file = format_of(path).open(path, self.limits)
+        file = format_of(path).open(path, self.limits, self.reading)
         self._open[name] = file
         if len(self._open) > _MOST_OPEN:
             self._open.popitem(last=False)[1].close()

@@ -11,6 +11,7 @@ import math
 from collections.abc import Mapping
 
 from veilray.images.collection import Collection
+from veilray.text import patient_key
 
 __all__ = ["SALT", "hash_fraction", "hash_half", "split_by_patient"]
 
@@ -58,9 +59,10 @@ def split_by_patient(collection: Collection, fractions: Mapping[str, float], sal
     part_of: dict[str, str] = {}
     members: dict[str, list[int]] = {name: [] for name in names}
     for ref in collection.refs:
-        part = part_of.get(ref.group)
+        key = patient_key(ref.group) or ref.group
+        part = part_of.get(key)
         if part is None:
-            part = part_of[ref.group] = _part(hash_fraction(ref.group, salt), fractions)
+            part = part_of[key] = _part(hash_fraction(key, salt), fractions)
         members[part].append(ref.index)
     return {name: collection.subset(members[name]) for name in names}
 

@@ -11,11 +11,11 @@ from typing import Any, ClassVar, Literal, Self
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, SerializerFunctionWrapHandler, model_serializer
 
 from veilray.codes import KeptCode
 from veilray.errors import Refused
-from veilray.images import Collection, Geometry
+from veilray.images import FULL_RANGE, Collection, Geometry, IntensityRule
 from veilray.methods.declared import Declared, Facts
 from veilray.privacy import (
     MECHANISMS,
@@ -58,6 +58,7 @@ class ModelCard(BaseModel):
     method: str
     geometry: dict[str, int]
     geometry_rule: str
+    intensity: IntensityRule = FULL_RANGE
     training: ModelTraining
     training_images: int
     training_patients: int | None
@@ -80,6 +81,20 @@ class ModelCard(BaseModel):
         if self.weights_sha256:
             return f"weights SHA-256 {self.weights_sha256}"
         return "without the hash of its weights, which would tell of the records it was trained on"
+
+    @model_serializer(mode="wrap")
+    def _without_full_range(self, write: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        """An intensity rule is written where one was stated: other cards stay as they were."""
+        told: dict[str, Any] = write(self)
+        if self.intensity == FULL_RANGE:
+            del told["intensity"]
+        return told
+
+    def read_by(self, collection: Collection) -> ModelCard:
+        """The card with the rule that brings this collection to the model, which a release states as its own."""
+        return self.model_copy(
+            update={"geometry_rule": collection.geometry_rule, "intensity": collection.reading.intensity}
+        )
 
     def write(self, folder: Path) -> None:
         """Write `model.json` into the folder, atomically."""

@@ -46,7 +46,7 @@ from veilray.flows import (
     save_flow,
     train,
 )
-from veilray.images import RULE, Geometry
+from veilray.images import Geometry
 from veilray.methods.base import METHODS, Method, ModelCard, read_card
 from veilray.methods.budget import shared_budget
 from veilray.methods.declared import Declared, Facts, parse_bounds
@@ -181,7 +181,8 @@ class CADP(Method):
             name=name or cls.name,
             method=cls.name,
             geometry={"size": size, "channels": channels, "bits": bits},
-            geometry_rule=RULE,
+            geometry_rule=images.geometry_rule,
+            intensity=images.intensity,
             training=training,
             training_images=count,
             training_patients=images.patients,

@@ -23,7 +23,7 @@ from numpy.typing import NDArray
 
 from veilray.codes import ContentCode, KeptCode, LatentCode, card_of_code, load_code, save_code
 from veilray.flows import ConditionalGlow, GlowConfig, Progress, load_card, load_flow, save_flow
-from veilray.images import RULE, Geometry
+from veilray.images import Geometry
 from veilray.methods.base import METHODS, Method, ModelCard, read_card
 from veilray.methods.code_fitting import CodeFit, CodePlan, CodeProgress
 from veilray.methods.domain import Domain, complexity
@@ -119,7 +119,8 @@ class KeptCodeMethod(Method):
                 name=name or cls.name,
                 method=cls.name,
                 geometry={"size": size, "channels": channels, "bits": bits},
-                geometry_rule=RULE,
+                geometry_rule=images.geometry_rule,
+                intensity=images.intensity,
                 training=training,
                 training_images=len(images.training),
                 training_patients=images.patients,

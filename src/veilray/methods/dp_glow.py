@@ -30,7 +30,7 @@ from veilray.flows import (
     save_flow,
     train,
 )
-from veilray.images import RULE, Geometry
+from veilray.images import Geometry
 from veilray.methods.base import METHODS, Method, ModelCard, read_card
 from veilray.methods.domain import Domain, complexity
 from veilray.methods.fitting import PublicCollection, fitted_to, public_images, training_schedule
@@ -111,7 +111,8 @@ class DPGlow(Method):
             name=name,
             method=cls.name,
             geometry={"size": size, "channels": channels, "bits": bits},
-            geometry_rule=RULE,
+            geometry_rule=images.geometry_rule,
+            intensity=images.intensity,
             training=training,
             training_images=count,
             training_patients=images.patients,

@@ -14,7 +14,7 @@ from typing import Any, TypeAlias
 from numpy.typing import NDArray
 
 from veilray.flows import TrainingConfig
-from veilray.images import Collection, Geometry, hash_fraction
+from veilray.images import Collection, Geometry, IntensityRule, hash_fraction
 from veilray.methods.declared import facts_of
 from veilray.methods.training_record import TrainingRecord
 
@@ -44,6 +44,7 @@ class PublicImages:
     """Images `(n, c, h, w)` to train on and to validate with, of different patients, and what is known of each.
 
     `record` holds keyed hashes of them all, for the owner's side: `fit` leaves it before it writes the model card.
+    `geometry_rule` and `intensity` say how they were brought to the model, for that card.
     """
 
     training: NDArray[Any]
@@ -51,6 +52,8 @@ class PublicImages:
     patients: int | None
     levels_of: dict[str, tuple[str, ...]]
     record: TrainingRecord
+    geometry_rule: str
+    intensity: IntensityRule
     training_facts: list[dict[str, str]] = field(default_factory=list)
     validation_facts: list[dict[str, str]] = field(default_factory=list)
 
@@ -89,6 +92,8 @@ def public_images(given: PublicCollection, geometry: Geometry, folder: Path, *, 
             patients,
             public_levels(collection),
             TrainingRecord.of(collection.contents, collection.patients()),
+            collection.geometry_rule,
+            collection.reading.intensity,
             facts_of(kept.refs),
             facts_of(held_out.refs),
         )

@@ -139,6 +139,7 @@ def plan_release(
             images=len(refs),
             patients=len(patients) if known else None,
             largest_patient=max(patients.values()) if known else None,
+            images_per_patient=collection.reading.images_per_patient,
         ),
         conditions={rule.name: rule.policy for rule in rules},
         model_training=training,

@@ -26,7 +26,7 @@ from typing import Any
 from veilray.errors import Refused
 from veilray.images import ImageRef, Quarantined
 
-__all__ = ["Committed", "Record", "RecordFolder", "find_record"]
+__all__ = ["Committed", "Record", "RecordFolder", "find_record", "rule_of"]
 
 _DATABASE = "record.sqlite"
 _JOB = "job.json"
@@ -124,6 +124,19 @@ class RecordFolder:
             file.write(text.getvalue())
             file.flush()
             os.fsync(file.fileno())
+
+
+def rule_of(folder: Path) -> dict[str, Any]:
+    """The intensity rule that the images of a RECORD were read by, as words of `Reading`; empty where none was said.
+
+    A damaged RECORD is empty too: whoever opens it says what is wrong with it.
+    """
+    record = RecordFolder(folder)
+    try:
+        said = record.job()["reading"] if record.has_job() else {}
+        return {name: said[name] for name in ("range", "invert") if name in said}
+    except (ValueError, TypeError, KeyError):
+        return {}
 
 
 class Record(RecordFolder):

@@ -93,6 +93,15 @@ def card_entries(guarantee: Guarantee | None, origin: ReleaseOrigin | None = Non
     training = guarantee.model_training
     if training is not None:
         entries.append(CardEntry("Network trained on", f"{training.data}: {training.statement}"))
+    most = None if guarantee.releases is None else guarantee.releases.images_per_patient
+    if most is not None:
+        entries.append(
+            CardEntry(
+                "Selection",
+                f"at most {most} {guarantee.record}{'' if most == 1 else 's'} of a patient "
+                f"{'was' if most == 1 else 'were'} taken, the first by the order of the manifest.",
+            )
+        )
     entries.append(CardEntry("Covered", _covered(guarantee)))
     entries.append(CardEntry("Not covered", "; ".join(guarantee.not_covered()) + "."))
     if origin is not None:

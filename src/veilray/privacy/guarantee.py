@@ -122,12 +122,13 @@ class Releases:
     """What was released: images, patients, and the largest number of images of one patient.
 
     `patients` and `largest_patient` are None where the collection has no trustworthy patient key: then no claim
-    about a patient is possible.
+    about a patient is possible. `images_per_patient` is the most that were taken of one, where that was asked for.
     """
 
     images: int = Field(ge=0)
     patients: int | None = Field(default=None, ge=0)
     largest_patient: int | None = Field(default=None, ge=0)
+    images_per_patient: int | None = Field(default=None, ge=1)
 
 
 @dataclass(frozen=True, kw_only=True, config=_STRICT)
@@ -173,6 +174,10 @@ class Guarantee:
             raise ValueError(f"image_epsilon must equal epsilon for unit image, got {self.image_epsilon}")
         if self.unit == "element" and self.element_epsilon not in (None, self.epsilon):
             raise ValueError(f"element_epsilon must equal epsilon for unit element, got {self.element_epsilon}")
+        taken = self.releases
+        most = None if taken is None else taken.images_per_patient
+        if taken is not None and most is not None and (taken.largest_patient or 0) > most:
+            raise ValueError(f"largest_patient must be at most images_per_patient {most}, got {taken.largest_patient}")
         return self
 
     @property
@@ -343,11 +348,14 @@ class Guarantee:
 
     def to_json(self) -> str:
         """The claim as JSON; exact numbers are strings such as "3/10"."""
-        return _ADAPTER.dump_json(self, indent=2).decode()
+        return json.dumps(self.to_dict(), indent=2, ensure_ascii=False)
 
     def to_dict(self) -> dict[str, Any]:
         """The claim as plain JSON types."""
-        return dict(_ADAPTER.dump_python(self, mode="json"))
+        told = dict(_ADAPTER.dump_python(self, mode="json"))
+        if self.releases is not None and self.releases.images_per_patient is None:
+            del told["releases"]["images_per_patient"]  # written where it was asked for: other claims stay as they were
+        return told
 
     @staticmethod
     def from_json(text: str | bytes) -> Guarantee:

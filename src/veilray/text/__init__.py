@@ -1,6 +1,7 @@
-"""Texts as people write them, brought to one form: keys of patients, names, labels, cells; and shown safely."""
+"""Texts as people write them: one form of keys, names, labels and cells, which column says what; and shown safely."""
 
 from veilray.text.normal_form import cell_text, normal_text, patient_key
 from veilray.text.printable import printable
+from veilray.text.roles import ROLES, SYNONYMS, resolve_roles
 
-__all__ = ["cell_text", "normal_text", "patient_key", "printable"]
+__all__ = ["ROLES", "SYNONYMS", "cell_text", "normal_text", "patient_key", "printable", "resolve_roles"]

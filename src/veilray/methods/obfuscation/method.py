@@ -30,7 +30,7 @@ from torch import Tensor
 
 from veilray.autoencoders import AUTOENCODERS, Autoencoder
 from veilray.flows.durable import write_bytes
-from veilray.images import RULE, Geometry
+from veilray.images import Geometry
 from veilray.methods.base import ModelCard, read_card
 from veilray.methods.fitting import PublicCollection, public_images
 from veilray.methods.obfuscation.intensity_map import MapFamily, Scope, apply_each
@@ -204,7 +204,8 @@ class Obfuscation:
                 name=name,
                 method=NAME,
                 geometry={"size": size, "channels": channels, "bits": 8},
-                geometry_rule=RULE,
+                geometry_rule=images.geometry_rule,
+                intensity=images.intensity,
                 training=training,
                 training_images=len(images.training),
                 training_patients=images.patients,

@@ -78,7 +78,7 @@ def obfuscate_folder(
             refs = collection.refs
             plan = ((position, refs[image], names[position]) for position, image in enumerate(order))
             record.plan(plan, collection.quarantine)
-            record.write_job(_job(model, key, out, identifier, label_policy))
+            record.write_job({**_job(model, key, out, identifier, label_policy), "reading": collection.reading.asked()})
             settle: Callable[[], None] = _nothing
             batch = max(1, min(_MOST, _PIXELS // model.geometry.dimension))
             for start in range(0, len(order), batch):
