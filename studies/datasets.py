@@ -18,6 +18,7 @@ import argparse
 import gzip
 import os
 import struct
+import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -131,6 +132,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--out", type=Path, required=True, help="folder for the parts; made when absent")
     parser.add_argument("--data", type=Path, help="where the source files are, when not in their usual place")
     options = parser.parse_args(arguments)
+    print(f"reading {options.name}", file=sys.stderr, flush=True)  # some take a minute before the first result
     options.out.mkdir(parents=True, exist_ok=True)
     if options.name == "digits":
         digits(options.out)
