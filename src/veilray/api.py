@@ -31,6 +31,7 @@ from veilray.privacy import Claim, SystemEntropy
 from veilray.privacy.exact import ExactLike
 from veilray.report.dataset_card import dataset_files
 from veilray.tables import Schema
+from veilray.text import GivenDialect, read_dialect
 
 __all__ = ["OpenedRelease", "OpenedTable", "fit", "open_model", "open_release", "release"]
 
@@ -43,6 +44,8 @@ def fit(
     schema: Schema | str | Path | None = None,
     layout: str = "folders",
     root: str | Path | None = None,
+    columns: Mapping[str, str] | None = None,
+    dialect: GivenDialect = None,
     on_quarantine: Callable[[list[Quarantined]], None] | None = None,
     **options: Any,
 ) -> Model:
@@ -52,6 +55,9 @@ def fit(
         method: a registered name, such as `dp-glow`.
         images: folder tree, .npz, or manifest; with `schema` a table: .csv, .parquet, a data frame or an Arrow table.
         schema: of a table: a `veilray.tables.Schema`, or the path of one. Then `method` is `cadp`.
+        columns: of a manifest or array file: role (path, patient, group, label, split) to the name of its column.
+        dialect: how a manifest or table is written: see `veilray.text.read_dialect`. Of a table it changes the
+            schema's, and the model keeps it.
         on_quarantine: called with the files that were refused, if any.
         options: those of `veilray fit`, with underscores: `size`, `levels`, `epochs`, `training_data` ...
 
@@ -61,10 +67,11 @@ def fit(
     if schema is not None:
         if method != "cadp":
             raise ValueError(f"method must be cadp for a table, got {method!r}")
-        return fit_table(images, schema, out, **options)
+        return fit_table(images, schema, out, dialect, **options)
     if not isinstance(images, str | Path):
         raise ValueError("schema must be given for a table, got none: `veilray check TABLE.csv` drafts one")
-    with Collection.open(Path(images), layout=layout, root=root) as collection:
+    written = read_dialect(dialect)
+    with Collection.open(Path(images), layout=layout, root=root, columns=columns, dialect=written) as collection:
         collection.scan()
         if on_quarantine and collection.quarantine:
             on_quarantine(list(collection.quarantine))
@@ -91,6 +98,8 @@ def release(
     condition_levels: Mapping[str, tuple[str, ...]] | None = None,
     layout: str = "folders",
     root: str | Path | None = None,
+    columns: Mapping[str, str] | None = None,
+    dialect: GivenDialect = None,
     decode_under: Mapping[str, str] | None = None,
     keep_geometry: bool = False,
     record: str | Path | None = None,
@@ -114,6 +123,7 @@ def release(
         decode_under: facts that a conditional model draws every picture under, in place of its own: a counterfactual,
             fixed beforehand and stated in the release. The condition itself leaves under its policy, as ever.
         keep_geometry: keep the sources' rows, columns and bits, which are then not covered.
+        columns, dialect: as `fit` takes them. Without a dialect a table is read in that of its model.
         record, ledger: where what stays in the house is written.
         resume: continue an interrupted release into `out`. dry_run: work out the claim and spend nothing.
         on_scan, on_draw: progress `(done, total)`.
@@ -127,8 +137,10 @@ def release(
     claim = Claim.of(epsilon, delta, unit)
     options = _options({"clip": clip, "radius": radius, "bound": bound}, mechanism_option or {})
     if holds_table(model):
-        if keep_geometry or condition_levels or layout != "folders" or root is not None:
-            raise ValueError("layout, root, keep geometry and condition levels must be left out for a table, got one")
+        if keep_geometry or condition_levels or layout != "folders" or root is not None or columns:
+            raise ValueError(
+                "layout, root, columns, keep geometry and condition levels must be left out for a table, got one"
+            )
         return release_table(
             images,
             model,
@@ -139,6 +151,7 @@ def release(
             candidates=candidates,
             policies=_policies(label_policy, label_epsilon, condition_policy or {}, label=first_condition(model)),
             decode_under=decode_under or {},
+            dialect=dialect,
             record=record,
             ledger=ledger,
             resume=resume,
@@ -155,7 +168,8 @@ def release(
     source = Path(images).absolute()
     if source == out or source in out.parents:
         raise ValueError(f"RELEASE must lie outside IMAGES, got {out} in {source}: choose another --out")
-    with Collection.open(Path(images), layout=layout, root=root) as collection:
+    written = read_dialect(dialect)
+    with Collection.open(Path(images), layout=layout, root=root, columns=columns, dialect=written) as collection:
         collection.scan(progress=on_scan)
         levels = {**method.card.levels_of, **(condition_levels or {})}
         bounds = None if method.conditions is None else method.conditions.bounds_of
@@ -167,6 +181,8 @@ def release(
             "policies": policies,
             "layout": layout,
             "keep_geometry": keep_geometry,
+            **({"columns": dict(columns)} if columns else {}),
+            **({"dialect": written.told()} if written.told() else {}),
         }
         plan = plan_release(
             collection,

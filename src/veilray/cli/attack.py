@@ -38,6 +38,8 @@ def attack(
     layout: options.Layout = "folders",
     own_layout: Annotated[str, typer.Option(help="Like --layout, for --own.")] = "folders",
     root: options.Root = None,
+    columns: options.Columns = None,
+    dialect: options.Dialect = None,
     seed: Annotated[int, typer.Option(help="Which targets and pairs are taken, and the attack's own draws.")] = 0,
     as_json: options.AsJson = False,
 ) -> int:
@@ -66,7 +68,8 @@ def attack(
     torch.manual_seed(seed)
     rng = np.random.default_rng(seed)
     with whole_folder(out, "ATTACKED", mode=0o700) as folder:
-        with open_images(images, layout, root) as originals, open_images(own, own_layout, None) as others:
+        opened = open_images(images, layout, root, columns=columns, dialect=dialect)
+        with opened as originals, open_images(own, own_layout, None) as others:
             attacked = open_attacked(
                 release,
                 record,

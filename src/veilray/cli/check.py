@@ -37,6 +37,8 @@ def check(
     bound: options.Bound = None,
     layout: options.Layout = "folders",
     root: options.Root = None,
+    columns: options.Columns = None,
+    dialect: options.Dialect = None,
     preview: Annotated[
         Path | None, typer.Option(help="Write a picture of what this claim does to the model's own samples.")
     ] = None,
@@ -55,11 +57,11 @@ def check(
     if schema is not None or model is None or holds_table(model):
         if preview is not None:
             raise ValueError("--preview must be left out for a table: it is a picture")
-        if layout != "folders" or root is not None:
-            raise ValueError("--layout and --root must be left out for a table: they are of pictures")
+        if layout != "folders" or root is not None or columns:
+            raise ValueError("--layout, --root and --columns must be left out for a table: they are of pictures")
         further = parse_pairs(mechanism_option or [], "--mechanism-option")
         named = {"clip": clip, "radius": radius, "bound": bound, "candidates": candidates, **further}
-        return _table(images, model, schema, out, as_json, (epsilon, delta, unit, mechanism, named))
+        return _table(images, model, schema, out, dialect, as_json, (epsilon, delta, unit, mechanism, named))
     if preview is not None and epsilon is None:
         raise ValueError("--preview must go with --epsilon, got none")
     method = open_model(model)
@@ -70,7 +72,7 @@ def check(
         drawn_by = method.calibrated(
             claim, mechanism, clip=clip, radius=radius, bound=bound, candidates=candidates, **further
         )
-    with open_images(images, layout, root) as collection:
+    with open_images(images, layout, root, columns=columns, dialect=dialect) as collection:
         told = _counts(collection)
         told["domain"] = _domain(method, collection)
         guarantee = None if drawn_by is None else plan_release(collection, method, drawn_by, ()).guarantee
@@ -98,6 +100,7 @@ def _table(
     model: str | None,
     schema: Path | None,
     out: Path | None,
+    dialect: list[str] | None,
     as_json: bool,
     asked: tuple[str | None, str, str, str | None, dict[str, Any]],
 ) -> int:
@@ -106,12 +109,13 @@ def _table(
     from veilray.cli.check_table import check_table, draft_table
     from veilray.privacy import Claim
     from veilray.tables import EXTENSIONS, Schema
+    from veilray.text import read_dialect
 
     if table.suffix.lower() not in EXTENSIONS:
         cure = "" if model is not None or schema is not None else ": give the --model of images"
         raise ValueError(f"TABLE must end in {', '.join(EXTENSIONS)}, got {table}{cure}")
     if model is None and schema is None:
-        return draft_table(table, out, as_json=as_json)
+        return draft_table(table, out, dialect, as_json=as_json)
     method = None if model is None else open_table_model(model)
     epsilon, delta, unit, mechanism, named = asked
     if epsilon is not None and method is None:
@@ -121,7 +125,8 @@ def _table(
         drawn_by = method.calibrated(Claim.of(epsilon, delta, unit), mechanism, **named)  # type: ignore[arg-type]
     used = Schema.from_yaml(schema) if schema is not None else method.schema if method is not None else None
     assert used is not None
-    return check_table(table, used, method, drawn_by, as_json=as_json)
+    written = read_dialect(dialect, used.dialect)
+    return check_table(table, used, method, drawn_by, dialect=written, as_json=as_json)
 
 
 def _counts(collection: Any) -> dict[str, Any]:

@@ -112,6 +112,8 @@ def dp_glow(
     name: Name = None,
     layout: options.Layout = "folders",
     root: options.Root = None,
+    columns: options.Columns = None,
+    dialect: options.Dialect = None,
     resume: Resume = False,
     as_json: options.AsJson = False,
 ) -> int:
@@ -145,6 +147,8 @@ def directional(
     name: Name = None,
     layout: options.Layout = "folders",
     root: options.Root = None,
+    columns: options.Columns = None,
+    dialect: options.Dialect = None,
     resume: Resume = False,
     as_json: options.AsJson = False,
 ) -> int:
@@ -178,6 +182,8 @@ def selection(
     name: Name = None,
     layout: options.Layout = "folders",
     root: options.Root = None,
+    columns: options.Columns = None,
+    dialect: options.Dialect = None,
     resume: Resume = False,
     as_json: options.AsJson = False,
 ) -> int:
@@ -214,6 +220,8 @@ def cadp(
     name: Name = None,
     layout: options.Layout = "folders",
     root: options.Root = None,
+    columns: options.Columns = None,
+    dialect: options.Dialect = None,
     resume: Resume = False,
     as_json: options.AsJson = False,
 ) -> int:
@@ -255,12 +263,12 @@ def _fit_table(given: dict[str, Any], context: typer.Context) -> int:
     from veilray.methods.tables import CADPTable
 
     table, schema, out, as_json = (given[name] for name in ("images", "schema", "out", "as_json"))
-    also = {*_OF_TABLES, "images", "schema", "out", "as_json"}
+    also = {*_OF_TABLES, "images", "schema", "out", "as_json", "dialect"}
     foreign = [name for name in given if name not in also and _was_given(context, name)]
     if foreign:
         raise ValueError(f"--{foreign[0].replace('_', '-')} must be left out for a table: it is of pictures")
     with progress_bar("reading the table") as on_read:
-        records, refused = read_with(table, schema, on_read)
+        records, refused = read_with(table, schema, on_read, given.get("dialect"), keep_dialect=True)
     with training_bar() as on_progress:
         options = {name: given[name] for name in _OF_TABLES if name in given and _was_given(context, name)}
         model = CADPTable.fit(records, out, **{"name": out.name, **options}, on_progress=on_progress)
@@ -285,8 +293,9 @@ def _fit(kind: str, given: dict[str, Any]) -> int:
 
     keep_freed_memory()
     images, out, layout, root, as_json = (given.pop(name) for name in ("images", "out", "layout", "root", "as_json"))
+    how = {name: given.pop(name, None) for name in ("columns", "dialect")}
     given["name"] = given["name"] or out.name
-    with open_images(images, layout, root) as collection, progress_bar("fitting the code") as on_code:
+    with open_images(images, layout, root, **how) as collection, progress_bar("fitting the code") as on_code:
         if kind != "dp-glow":
             given["on_code"] = on_code
         with training_bar() as on_progress:

@@ -39,6 +39,8 @@ def obfuscation(
     name: Annotated[str | None, typer.Option(help="The model's name; default: the folder's.")] = None,
     layout: options.Layout = "folders",
     root: options.Root = None,
+    columns: options.Columns = None,
+    dialect: options.Dialect = None,
     as_json: options.AsJson = False,
 ) -> int:
     """Fit an autoencoder and choose a family of intensity maps: empirical, no formal guarantee."""
@@ -47,7 +49,8 @@ def obfuscation(
 
     keep_freed_memory()
     further = {"features": features, "kl_weight": kl_weight}
-    with open_images(images, layout, root) as collection, progress_bar("training") as on_progress:
+    opened = open_images(images, layout, root, columns=columns, dialect=dialect)
+    with opened as collection, progress_bar("training") as on_progress:
         model = Obfuscation.fit(
             collection,
             out,

@@ -27,6 +27,8 @@ def obfuscate(
     label_policy: Annotated[str, typer.Option(help="public (labels.csv in clear) or withheld.")] = "public",
     layout: options.Layout = "folders",
     root: options.Root = None,
+    columns: options.Columns = None,
+    dialect: options.Dialect = None,
     as_json: options.AsJson = False,
 ) -> int:
     """Obfuscate images for training or inference in someone else's cloud: empirical, no formal guarantee."""
@@ -41,7 +43,8 @@ def obfuscate(
         raise ValueError(f"OBFUSCATED must lie outside IMAGES, got {out} in {images}: choose another --out")
     kept = default_ledger().absolute().parent / "records" / f"{out.name}-{SystemEntropy().bytes(4).hex()}"
     folder = kept if record is None else record.absolute()
-    with open_images(images, layout, root) as collection, progress_bar("obfuscating") as on_progress:
+    opened = open_images(images, layout, root, columns=columns, dialect=dialect)
+    with opened as collection, progress_bar("obfuscating") as on_progress:
         made = obfuscate_folder(
             collection,
             fitted,

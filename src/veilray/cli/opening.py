@@ -11,17 +11,40 @@ from veilray.cli.output import progress_bar
 if TYPE_CHECKING:
     from veilray.images import Collection
 
-__all__ = ["open_images", "parse_pairs"]
+__all__ = ["open_images", "parse_columns", "parse_pairs"]
 
 
-def open_images(images: Path, layout: str, root: Path | None) -> Collection:
+def open_images(
+    images: Path,
+    layout: str,
+    root: Path | None,
+    *,
+    columns: Sequence[str] | None = None,
+    dialect: Sequence[str] | None = None,
+) -> Collection:
     """Open a folder, array file or manifest and scan it: every file is decoded once by format rules."""
     from veilray.images import Collection
+    from veilray.text import read_dialect
 
-    collection = Collection.open(images, layout=layout, root=root)
+    collection = Collection.open(
+        images, layout=layout, root=root, columns=parse_columns(columns), dialect=read_dialect(dialect)
+    )
     with progress_bar("reading images") as progress:
         collection.scan(progress=progress)
     return collection
+
+
+def parse_columns(texts: Sequence[str] | None) -> dict[str, str]:
+    """Read `ROLE=NAME,ROLE=NAME` options; an empty name says that no column has the role."""
+    columns: dict[str, str] = {}
+    for text in ",".join(texts or []).split(",") if texts else []:
+        role, equals, name = text.partition("=")
+        if not equals or not role:
+            raise ValueError(f"--columns must be ROLE=NAME, such as patient=case, got {text!r}")
+        if role.strip() in columns:
+            raise ValueError(f"--columns must name each role once, got {role.strip()!r} twice")
+        columns[role.strip()] = name.strip()
+    return columns
 
 
 def parse_pairs(texts: Sequence[str], option: str) -> dict[str, str]:

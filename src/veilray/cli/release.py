@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from veilray.cli import options
-from veilray.cli.opening import parse_pairs
+from veilray.cli.opening import parse_columns, parse_pairs
 from veilray.cli.output import OUT, print_card, print_json, progress_bar
 
 if TYPE_CHECKING:
@@ -44,6 +44,8 @@ def release(
     ] = None,
     layout: options.Layout = "folders",
     root: options.Root = None,
+    columns: options.Columns = None,
+    dialect: options.Dialect = None,
     keep_geometry: Annotated[
         bool, typer.Option("--keep-geometry", help="Keep source rows, columns and bits: then not covered.")
     ] = False,
@@ -82,6 +84,8 @@ def release(
             decode_under=parse_pairs(decode_under or [], "--decode-under"),
             layout=layout,
             root=root,
+            columns=parse_columns(columns),
+            dialect=dialect,
             keep_geometry=keep_geometry,
             record=record,
             ledger=ledger,

@@ -20,6 +20,7 @@ from veilray.images.layout import Layout, load_layout
 from veilray.images.refs import ImageRef, numbered, refs_of
 from veilray.images.shelf import Shelf
 from veilray.images.sources import Quarantined, find_sources
+from veilray.text.dialect import Dialect
 
 __all__ = ["Collection", "EmptyCollectionError", "Progress", "Scan"]
 
@@ -84,6 +85,8 @@ class Collection:
         *,
         layout: str | os.PathLike[str] | Layout = "folders",
         root: str | os.PathLike[str] | None = None,
+        dialect: Dialect | None = None,
+        columns: Mapping[str, str] | None = None,
         limits: Limits | None = None,
         progress: Progress | None = None,
     ) -> Self:
@@ -95,6 +98,8 @@ class Collection:
             path: a folder tree, an `.npz`, `.npy` or single image, or a `.csv` or `.parquet` manifest.
             layout: for a folder, how paths are read: a name that ships, a `.toml` file, or a `Layout`.
             root: for a manifest, the folder its paths are relative to and must stay in; its own by default.
+            dialect: for a manifest, how it is written; strict by default.
+            columns: role (path, patient, group, label, split) to the name of its column: `veilray.text.resolve_roles`.
             limits: what one file may ask for.
             progress: called after each file.
 
@@ -105,7 +110,7 @@ class Collection:
         """
         limits = limits if limits is not None else Limits()
         rules = layout if isinstance(layout, Layout) else load_layout(layout)
-        found = list(find_sources(Path(path), rules, None if root is None else Path(root), limits))
+        found = list(find_sources(Path(path), rules, None if root is None else Path(root), limits, dialect, columns))
         shelf = Shelf(limits)
         quarantine: list[Quarantined] = []
         refs: list[ImageRef] = []

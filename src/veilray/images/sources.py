@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import os
 import stat
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -16,6 +16,7 @@ from veilray.images.formats import format_of, known_extensions
 from veilray.images.layout import Facts, Layout
 from veilray.images.manifest import EXTENSIONS as MANIFESTS
 from veilray.images.manifest import locate, manifest_root, read_manifest
+from veilray.text.dialect import Dialect
 
 __all__ = ["Quarantined", "Source", "find_sources"]
 
@@ -40,7 +41,14 @@ class Source:
     facts: Facts = field(default_factory=Facts, repr=False)
 
 
-def find_sources(path: Path, layout: Layout, root: Path | None, limits: Limits) -> Iterator[Source | Quarantined]:
+def find_sources(
+    path: Path,
+    layout: Layout,
+    root: Path | None,
+    limits: Limits,
+    dialect: Dialect | None = None,
+    columns: Mapping[str, str] | None = None,
+) -> Iterator[Source | Quarantined]:
     """List the files of IMAGES in a fixed order: sorted for a folder, as written for a manifest.
 
     Args:
@@ -48,12 +56,14 @@ def find_sources(path: Path, layout: Layout, root: Path | None, limits: Limits) 
         layout: reads the paths of a folder.
         root: where a manifest's files are, if not beside it.
         limits: the longest path.
+        dialect: how a manifest is written.
+        columns: role to column of a manifest.
 
     Raises:
         ValueError: `path` is none of these, `root` without a manifest, or a manifest that cannot be read.
     """
     if path.suffix.lower() in MANIFESTS and path.is_file():
-        yield from _listed(path, root, limits)
+        yield from _listed(path, root, limits, dialect, columns)
         return
     if root is not None:
         raise ValueError("root must be given with a manifest only")
@@ -109,7 +119,13 @@ def _walk(root: Path, layout: Layout, limits: Limits) -> Iterator[Source | Quara
         pending.extend(reversed(folders))
 
 
-def _listed(manifest: Path, root: Path | None, limits: Limits) -> Iterator[Source | Quarantined]:
+def _listed(
+    manifest: Path,
+    root: Path | None,
+    limits: Limits,
+    dialect: Dialect | None,
+    columns: Mapping[str, str] | None,
+) -> Iterator[Source | Quarantined]:
     named = manifest_root(manifest)
     if root is None and named is not None:
         raise ValueError(
@@ -120,7 +136,7 @@ def _listed(manifest: Path, root: Path | None, limits: Limits) -> Iterator[Sourc
     if not base.is_dir():
         raise ValueError(f"root must be an existing folder, got {str(base)!r}")
     seen: set[str] = set()
-    for row in read_manifest(manifest):
+    for row in read_manifest(manifest, dialect, columns):
         name = f"{manifest.name}:{row.number}"
         try:
             if row.fault is not None:
