@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
-EXTRAS ?= croissant,demo,dev,docs,dp-sgd,tables,yardsticks
+EXTRAS ?= croissant,demo,dev,docs,dp-sgd,excel,tables,yardsticks
 OUT ?= demo-out
 
 .PHONY: install demo test lint docs wheel bench soak clean help

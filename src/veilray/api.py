@@ -33,6 +33,7 @@ from veilray.privacy import Claim, SystemEntropy
 from veilray.privacy.exact import ExactLike
 from veilray.report.dataset_card import dataset_files
 from veilray.tables import Schema
+from veilray.text import GivenDialect, read_dialect
 
 __all__ = ["OpenedRelease", "OpenedTable", "fit", "open_model", "open_release", "release"]
 
@@ -49,6 +50,8 @@ def fit(
     images_per_patient: int | None = None,
     range: str | tuple[float, float] | None = None,
     invert: bool | None = None,
+    columns: Mapping[str, str] | None = None,
+    dialect: GivenDialect = None,
     on_quarantine: Callable[[list[Quarantined]], None] | None = None,
     **options: Any,
 ) -> Model:
@@ -58,19 +61,31 @@ def fit(
         method: a registered name, such as `dp-glow`.
         images: folder tree, .npz, or manifest; with `schema` a table: .csv, .parquet, a data frame or an Arrow table.
         schema: of a table: a `veilray.tables.Schema`, or the path of one. Then `method` is `cadp`.
-        layout, root, split, images_per_patient, range, invert: how pictures are read: see `veilray.images.Reading`.
+        layout, root, split, images_per_patient, range, invert, columns: how pictures are read: see
+            `veilray.images.Reading`.
+        dialect: how a manifest or table is written: see `veilray.text.read_dialect`. Of a table it changes the
+            schema's, and the model keeps it.
         on_quarantine: called with the files that were refused, if any.
         options: those of `veilray fit`, with underscores: `size`, `levels`, `epochs`, `training_data` ...
 
     Raises:
         ValueError: for an unknown method, wrong options, or images that cannot be trained on.
     """
-    reading = Reading(layout, root, split=split, images_per_patient=images_per_patient, range=range, invert=invert)
+    reading = Reading(
+        layout,
+        root,
+        columns=columns or {},
+        split=split,
+        images_per_patient=images_per_patient,
+        range=range,
+        invert=invert,
+        dialect=read_dialect(dialect),
+    )
     if schema is not None:
         if method != "cadp":
             raise ValueError(f"method must be cadp for a table, got {method!r}")
         _check_of_tables(reading)
-        return fit_table(images, schema, out, **options)
+        return fit_table(images, schema, out, dialect, **options)
     if not isinstance(images, str | Path):
         raise ValueError("schema must be given for a table, got none: `veilray check TABLE.csv` drafts one")
     made, source = {"MODEL": Path(out)}, Path(images)
@@ -112,6 +127,8 @@ def release(
     images_per_patient: int | None = None,
     range: str | tuple[float, float] | None = None,
     invert: bool | None = None,
+    columns: Mapping[str, str] | None = None,
+    dialect: GivenDialect = None,
     decode_under: Mapping[str, str] | None = None,
     keep_geometry: bool = False,
     record: str | Path | None = None,
@@ -138,6 +155,7 @@ def release(
         decode_under: facts that a conditional model draws every picture under, in place of its own: a counterfactual,
             fixed beforehand and stated in the release. The condition itself leaves under its policy, as ever.
         keep_geometry: keep the sources' rows, columns and bits, which are then not covered.
+        columns, dialect: as `fit` takes them. Without a dialect a table is read in that of its model.
         record, ledger: where what stays in the house is written.
         allow_trained_on_released: release by a network that may have been trained on these records; then the headline
             of the claim says so.
@@ -151,7 +169,16 @@ def release(
         ValueError: for wrong use. veilray.errors.Refused: where keeping the claim forbids it.
     """
     claim = Claim.of(epsilon, delta, unit)
-    reading = Reading(layout, root, split=split, images_per_patient=images_per_patient, range=range, invert=invert)
+    reading = Reading(
+        layout,
+        root,
+        columns=columns or {},
+        split=split,
+        images_per_patient=images_per_patient,
+        range=range,
+        invert=invert,
+        dialect=read_dialect(dialect),
+    )
     options = _options({"clip": clip, "radius": radius, "bound": bound}, mechanism_option or {})
     if holds_table(model):
         if keep_geometry or condition_levels:
@@ -167,6 +194,7 @@ def release(
             candidates=candidates,
             policies=_policies(label_policy, label_epsilon, condition_policy or {}, label=first_condition(model)),
             decode_under=decode_under or {},
+            dialect=dialect,
             record=record,
             ledger=ledger,
             allow_trained_on_released=allow_trained_on_released,

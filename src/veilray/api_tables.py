@@ -21,6 +21,7 @@ from veilray.privacy import Claim, SystemEntropy
 from veilray.privacy.exact import ExactLike
 from veilray.report.table_card import table_files
 from veilray.tables import Records, RefusedRow, Schema, read_records
+from veilray.text import GivenDialect, read_dialect
 
 if TYPE_CHECKING:
     import pandas
@@ -58,16 +59,28 @@ def open_table_model(model: str | Path) -> CADPTable:
 
 
 def read_with(
-    table: Table, schema: Schema | str | Path, on_progress: Progress | None = None
+    table: Table,
+    schema: Schema | str | Path,
+    on_progress: Progress | None = None,
+    dialect: GivenDialect = None,
+    *,
+    keep_dialect: bool = False,
 ) -> tuple[Records, list[RefusedRow]]:
-    """Read a table under a schema, or the path of one: valid rows, and those refused with their reasons."""
+    """Read a table under a schema, or the path of one: valid rows, and those refused with their reasons.
+
+    What `dialect` gives changes the schema's own for this table; with `keep_dialect` the records' schema keeps it.
+    """
     source = Path(table) if isinstance(table, str) else table
-    return read_records(
-        source, schema if isinstance(schema, Schema) else Schema.from_yaml(schema), on_progress=on_progress
-    )
+    used = schema if isinstance(schema, Schema) else Schema.from_yaml(schema)
+    written = read_dialect(dialect, used.dialect)
+    if keep_dialect:
+        used = used.model_copy(update={"dialect": written})
+    return read_records(source, used, dialect=written, on_progress=on_progress)
 
 
-def fit_table(table: Table, schema: Schema | str | Path, out: str | Path, **options: Any) -> CADPTable:
+def fit_table(
+    table: Table, schema: Schema | str | Path, out: str | Path, dialect: GivenDialect = None, **options: Any
+) -> CADPTable:
     """Train `cadp` on a public table and write the MODEL folder `out`; options are those of `veilray fit cadp`.
 
     Raises:
@@ -75,7 +88,7 @@ def fit_table(table: Table, schema: Schema | str | Path, out: str | Path, **opti
     """
     source = {"TABLE": Path(table)} if isinstance(table, str | Path) else {}
     check_apart({"MODEL": Path(out)}, source)
-    records, _ = read_with(table, schema)
+    records, _ = read_with(table, schema, None, dialect, keep_dialect=True)
     return CADPTable.fit(records, Path(out), **options)
 
 
@@ -96,6 +109,7 @@ def release_table(
     candidates: int | None,
     policies: Mapping[str, str],
     decode_under: Mapping[str, str],
+    dialect: GivenDialect,
     record: str | Path | None,
     ledger: str | Path | None,
     allow_trained_on_released: bool,
@@ -111,7 +125,7 @@ def release_table(
     check_apart(written_by_release(out, record, ledger), {**source, "MODEL": Path(model)})
     if on_scan:
         on_scan(0, 0)
-    records, refused = read_with(table, method.schema, on_scan)
+    records, refused = read_with(table, method.schema, on_scan, dialect)
     declared = method.conditions
     names: Sequence[str] = () if declared is None else declared.names
     if strange := sorted(policies.keys() - set(names)):

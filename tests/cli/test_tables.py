@@ -12,7 +12,7 @@ import pytest
 
 import veilray as library
 from veilray.ledger import Journal
-from veilray.tables import Policy, Records, Schema
+from veilray.tables import Dialect, Policy, Records, Schema
 
 Run = Callable[..., "object"]
 FIT = ("--couplings", 2, "--width", 8, "--epochs", 2, "--batch-size", 32)
@@ -117,6 +117,71 @@ def test_check_looks_at_a_table_through_its_schema(veilray: Run, table: Path, sc
     assert "SUM" not in ran.out
     told = json.loads(veilray("check", broken, "--schema", schema, "--json").out)
     assert [entry["row"] for entry in told["quarantine"]] == [2, 3]
+
+
+# Tables as other programs write them.
+
+
+def german(table: Path, folder: Path) -> Path:
+    """The table as a German office program saves it: semicolons, decimal commas, DD.MM.YYYY, cp1252."""
+    header, *rows = table.read_text().splitlines()
+    lines = [header.replace(",", ";")]
+    for row in rows:
+        cells = row.replace(".", "#").split(",")
+        cells = [".".join(reversed(cell.split("-"))) if cell.count("-") == 2 else cell for cell in cells]
+        lines.append(";".join(cells).replace("#", ","))
+    path = folder / "german.csv"
+    path.write_bytes(("\r\n".join(lines).replace("north", "nörth") + "\r\n").encode("cp1252"))
+    return path
+
+
+GERMAN = ("--dialect", "decimal=,", "--dialect", "date=DD.MM.YYYY", "--dialect", "encoding=cp1252")
+
+
+def test_a_dialect_that_is_given_is_that_of_check_fit_and_release(
+    veilray: Run, table_file: Callable[..., Path], schema: Path, tmp_path: Path
+) -> None:
+    schema.write_text(schema.read_text().replace("north", "nörth"))
+    path = german(table_file(60, 7), tmp_path)
+    refused = veilray("check", path, "--schema", schema)
+    assert refused.code == 2
+    assert "--dialect encoding=NAME" in said(refused)
+    assert json.loads(veilray("check", path, "--schema", schema, *GERMAN, "--json").out)["rows"] == 60
+    fitted = veilray("fit", "cadp", path, "--schema", schema, "--out", tmp_path / "m", *FIT, *GERMAN)
+    assert fitted.code == 0, fitted.err
+    kept = Schema.from_yaml(tmp_path / "m" / "schema.yaml").dialect
+    assert (kept.decimal, kept.date, kept.encoding) == (",", "DD.MM.YYYY", "cp1252")
+    released = veilray("release", path, "--model", tmp_path / "m", "--epsilon", 4, "--out", tmp_path / "out")
+    assert released.code == 0, released.err
+    assert Schema.from_yaml(tmp_path / "out" / "schema.yaml").dialect == Dialect()
+    assert len(library.open_release(tmp_path / "out").to_pandas()) == 60
+    plain = tmp_path / "plain.csv"
+    plain.write_text(table_file(60, 7).read_text().replace("north", "nörth"))
+    again = ("release", plain, "--model", tmp_path / "m", "--epsilon", 4, "--out", tmp_path / "again")
+    assert veilray(*again, "--dry-run").code == 1  # the model's dialect has no decimal point
+    assert veilray(*again, "--dialect", "default", "--dry-run").code == 0
+
+
+def test_check_drafts_the_dialect_and_names_what_it_leaves_open(
+    veilray: Run, table_file: Callable[..., Path], tmp_path: Path
+) -> None:
+    path = german(table_file(60, 7), tmp_path)
+    told = json.loads(veilray("check", path, "--out", tmp_path / "d.yaml", "--json").out)
+    assert told["dialect"] == {"delimiter": ";", "decimal": ",", "date": "DD.MM.YYYY", "encoding": "cp1252"}
+    assert list(told["questions"]) == ["encoding"]
+    assert "to answer: encoding" in veilray("check", path, "--out", tmp_path / "e.yaml").out
+
+
+def test_a_dialect_of_another_form_is_a_sentence(veilray: Run, table: Path, schema: Path, tmp_path: Path) -> None:
+    for entry, message in (
+        ("decimal", "dialect must be NAME=VALUE, a .toml, .yaml, .yml file or default, got 'decimal'"),
+        ("comma=,", "dialect must have only delimiter, decimal"),
+        ("date=DD.MM.YY", "dialect: date must be one of YYYY-MM-DD"),
+        (str(tmp_path / "none.toml"), "dialect must be an existing file"),
+    ):
+        ran = veilray("check", table, "--schema", schema, "--dialect", entry)
+        assert ran.code == 2
+        assert message in said(ran)
 
 
 # Policies of the conditions.
@@ -276,7 +341,7 @@ def test_tables_and_pictures_are_not_mixed_up(
         (("check", table, "--model", model), "must"),
         (("check", table, "--schema", schema, "--epsilon", 1), "--epsilon must go with --model"),
         (("check", table, "--schema", schema, "--preview", tmp_path / "p.png"), "--preview must be left out"),
-        (("check", table, "--schema", schema, "--layout", "flat"), "--layout and --root must be left out"),
+        (("check", table, "--schema", schema, "--layout", "flat"), "--layout, --root and --columns must be left out"),
         (("check", table, "--schema", schema, "--out", tmp_path / "s.yaml"), "--out must go with neither"),
     ):
         ran = veilray(*wrong)
@@ -296,7 +361,7 @@ def hostile(lines: list[str]) -> bytes:
 @pytest.mark.parametrize(
     ("content", "message"),
     [
-        ("\n".join([HEADER, GOOD]).encode("utf-16"), "must"),
+        ("\n".join([HEADER, GOOD]).encode("utf-16-le"), "encoding=NAME"),
         (hostile([HEADER, GOOD.replace("north", "nörth")]).decode().encode("latin-1"), "UTF-8"),
         (hostile([HEADER.replace("ward", "age"), GOOD]), "must"),
         (hostile([HEADER.replace("ward", "=cmd()"), GOOD]), "must"),

@@ -69,7 +69,7 @@ def test_refs_are_hashable_and_picklable(tree):
 def test_what_is_no_image_is_put_in_quarantine_with_a_reason(tree, claiming_png, picture):
     (tree / ".DS_Store").write_bytes(b"x")
     (tree / ".hidden").mkdir()
-    (tree / "notes.txt").write_text("x")
+    (tree / "notes.md").write_text("x")
     (tree / "noextension").write_text("x")
     (tree / "empty.png").write_bytes(b"")
     (tree / "bomb.png").write_bytes(claiming_png(60_000, 60_000))
@@ -88,7 +88,7 @@ def test_what_is_no_image_is_put_in_quarantine_with_a_reason(tree, claiming_png,
         assert len(collection) == 5
         reasons = quarantine(collection)
     expected = {
-        "notes.txt": "extension must be one of",
+        "notes.md": "extension must be one of",
         "noextension": "got none",
         "empty.png": "0 bytes",
         "bomb.png": "rows x columns must be",
@@ -317,9 +317,9 @@ def test_a_file_damaged_later_is_refused_without_its_name(tree):
         assert "cats" not in str(caught.value)
 
 
-@pytest.mark.parametrize("name", ["none", "none.npz", "notes.txt"])
+@pytest.mark.parametrize("name", ["none", "none.npz", "notes.md"])
 def test_what_is_no_collection_is_an_error(tmp_path, name):
-    (tmp_path / "notes.txt").write_text("x")
+    (tmp_path / "notes.md").write_text("x")
     with pytest.raises(ValueError, match="images must be"):
         Collection.open(tmp_path / name)
 

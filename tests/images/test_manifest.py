@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import sys
+import unicodedata
 
 import numpy as np
 import pytest
 
 from veilray.images import Collection, EmptyCollectionError, Facts, manifest_root, write_image, write_manifest
 from veilray.images.manifest import read_manifest
+from veilray.text import Dialect
 
 
 @pytest.fixture
@@ -48,11 +50,14 @@ def test_a_byte_order_mark_and_windows_lines_are_fine(study):
     ("text", "message"),
     [
         ("", "got an empty file"),
-        ("\n\n", "got an empty file"),
+        ("\n\n", "got an empty file or blank lines"),
         ("path,label\n", "one row or more"),
-        ("file,label\na/0.png,x\n", "must have a column named path, got file, label"),
+        (
+            "where,label\na/0.png,x\n",
+            "must have a column for path, got 'where', 'label': say which it is with --columns path=",
+        ),
         ("path,label,label\na/0.png,x,y\n", "distinct names, got 'label' twice"),
-        ('path,label\n"a/0.png,x\n', "must be a table with commas"),
+        ('path,label\n"a/0.png,x\n', "must close every quote"),
     ],
 )
 def test_tables_that_cannot_be_read_are_errors(study, text, message):
@@ -129,6 +134,130 @@ def test_what_is_written_is_read_back(tmp_path):
     assert [(row.path, row.facts) for row in read_manifest(tmp_path / "m.csv")] == rows
     with pytest.raises(ValueError, match="conditions of the first row"):
         write_manifest(tmp_path / "n.csv", [rows[0], ("c.png", Facts())])
+
+
+def facts(path, **how):
+    with Collection.open(path, **how) as collection:
+        assert collection.quarantine == []
+        return [(ref.source, ref.patient, ref.label, dict(ref.conditions)) for ref in collection.refs]
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "path;patient;label\r\na/0.png;p1;x\r\n",
+        "sep=;\r\npath;patient;label\r\na/0.png;p1;x\r\n",
+        "path\tpatient\tlabel\na/0.png\tp1\tx\n",
+        ",path,patient,label\n0,a/0.png,p1,x\n",
+        "Unnamed: 0,path,patient,label\n0,a/0.png,p1,x\n",
+        "path,patient,label,\na/0.png,p1,x,\n",
+        "path,patient,label\na/0.png,p1,x,\n",
+        "path,Patient,Label\na/0.png,p1,x\n",
+        "filename,patient_id,class\na/0.png,p1,x\n",
+        "Image Index,Patient ID,Finding Labels\na/0.png,p1,x\n",
+        "path,patient,label\na\\0.png,p1,x\n",
+        "path,patient,label\n\n a/0.png , p1 ,x\u00a0\n\n,,\n,,\n",
+    ],
+)
+def test_ways_to_write_one_manifest_are_one_manifest(study, text):
+    assert facts(write(study, text)) == [("a/0.png", "p1", "x", {})]
+
+
+@pytest.mark.parametrize("word", ["", "NA", "nan", "NULL", "#N/A", ".", "<NA>", "NaT"])
+def test_missing_is_missing_everywhere(study, word):
+    path = write(study, f"path,patient,label,sex\na/0.png,{word},{word},{word}\n")
+    assert facts(path) == [("a/0.png", None, None, {})]
+
+
+def test_a_word_that_is_declared_not_missing_is_a_label(study):
+    path = write(study, "path,label\na/0.png,NA\n")
+    assert facts(path, dialect=Dialect(missing=())) == [("a/0.png", None, "NA", {})]
+
+
+def test_keys_labels_and_names_have_one_normal_form(study):
+    one, other = "M\u00fcller", "Mu\u0308ller"
+    path = write(
+        study, f"path,patient,label,gr\u00f6\u00dfe\na/0.png,{one},{one},{one}\na/1.png,{other},{other},{other}\n"
+    )
+    first, second = facts(path)
+    assert first[1:] == second[1:] == (one, one, {"gr\u00f6\u00dfe": one})
+
+
+@pytest.mark.parametrize("key", ["7", "7.0", " 7 "])
+def test_a_whole_number_is_one_patient(study, key):
+    assert facts(write(study, f"path,patient,label\na/0.png,{key},1.0\n")) == [("a/0.png", "7", "1", {})]
+
+
+@pytest.mark.parametrize(("on_disk", "written"), [("NFC", "NFD"), ("NFD", "NFC"), ("NFC", "NFC"), ("NFD", "NFD")])
+def test_a_path_finds_its_file_in_either_normal_form(study, on_disk, written):
+    name = unicodedata.normalize(on_disk, "a/Gr\u00f6\u00dfe.png")
+    (study / "a" / "0.png").rename(study / name)
+    path = write(study, f"path\n{unicodedata.normalize(written, name)}\n")
+    assert [row[0] for row in facts(path)] == [name]
+
+
+def test_the_user_says_which_column_is_which(study):
+    path = write(study, "where,case,label,finding\na/0.png,p1,old,x\n")
+    columns = {"path": "where", "patient": "case", "label": "finding"}
+    assert facts(path, columns=columns) == [("a/0.png", "p1", "x", {})]
+    with pytest.raises(ValueError, match="column for patient must be one of those of the manifest: 'where', 'case'"):
+        Collection.open(path, columns={"patient": "kase"})
+
+
+@pytest.mark.parametrize(("encoding", "declared"), [("utf-16", "auto"), ("cp1252", "cp1252"), ("latin-1", "latin-1")])
+def test_a_declared_encoding_is_read(study, encoding, declared):
+    path = write(study, "path,label\na/0.png,m\u00fcde\n", encoding=encoding)
+    assert facts(path, dialect=Dialect(encoding=declared))[0][2] == "m\u00fcde"
+
+
+@pytest.mark.parametrize(
+    "label", ["Effusion|Infiltration", "\u0394\u03ad\u03bb\u03c4\u03b1", "\u80ba\u708e", "a/b: c?"]
+)
+def test_a_label_is_any_text(study, label):
+    assert facts(write(study, f"path,label\na/0.png,{label}\n"))[0][2] == label
+
+
+@pytest.mark.parametrize("line", ["# root: {},,", "\ufeff# root: {}", '"# root: {}",,', "# root: {};;"])
+def test_the_root_line_is_known_as_a_spreadsheet_saves_it_again(study, line):
+    path = write(study, line.format(study) + "\npath,label,patient\na/0.png,x,p\n")
+    assert manifest_root(path) == study
+    assert facts(path, root=study) == [("a/0.png", "p", "x", {})]
+
+
+@pytest.mark.parametrize(
+    ("row", "reason"),
+    [
+        ("/data/study/a/0.png", "name the folder of the files with --root"),
+        ("C:\\study\\a\\0.png", "name the folder of the files with --root"),
+        ("\\\\server\\study\\0.png", "name the folder of the files with --root"),
+        ("..\\outside.png", "path must lie inside the root folder"),
+        ("a/0", "extension must be one of an image file, got none and no such file"),
+        ("b/0.png", "file is absent: paths start at the manifest's folder, or at --root"),
+    ],
+)
+def test_a_path_that_leads_nowhere_names_the_cure(study, row, reason):
+    with Collection.open(write(study, f"path,label\na/1.png,x\n{row},x\n")) as collection:
+        assert reason in collection.quarantine[0].reason
+        assert len(collection) == 1
+
+
+def test_a_backslash_that_is_part_of_a_name_is_kept(study):
+    (study / "a" / "0.png").rename(study / "b\\0.png")
+    assert [row[0] for row in facts(write(study, "path\nb\\0.png\n"))] == ["b\\0.png"]
+
+
+def test_a_blank_line_in_one_column_is_a_row_without_a_path(study):
+    with Collection.open(write(study, "path\na/0.png\n\na/1.png\n\n\n")) as collection:
+        assert [entry.source for entry in collection.quarantine] == ["m.csv:2"]
+
+
+def test_a_workbook_is_a_manifest(study):
+    openpyxl = pytest.importorskip("openpyxl", reason="needs pip install 'veilray[excel]'")
+    book = openpyxl.Workbook()
+    for row in (["File", "Patient", "Label", "bmi"], ["a/0.png", 7, "x", 22.5], ["a/1.png", None, "#N/A", None]):
+        book.active.append(row)
+    book.save(study / "m.xlsx")
+    assert facts(study / "m.xlsx") == [("a/0.png", "7", "x", {"bmi": "22.5"}), ("a/1.png", None, None, {})]
 
 
 def test_parquet(study):

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import datetime as dt
+
+import pandas as pd
 import pytest
 
-from veilray.tables import Draft, DraftColumn, Schema, draft_schema, read_records
+from veilray.tables import Dialect, Draft, DraftColumn, Schema, draft_schema, read_records
 
 
 def table(write, **columns):
@@ -104,7 +107,7 @@ def test_a_name_that_could_do_harm_is_left_out_and_cannot_leave_its_comment(writ
 
 
 def test_cells_that_may_be_missing_are_told_by_twenty_rows(write):
-    columns, _, _ = drafted(write, a=[""] * 20 + [1.5] * 40, b=["NA"] * 19 + [1.5] * 41)
+    columns, _, _ = drafted(write, a=[""] * 20 + [1.5, 2.5] * 20, b=["NA"] * 19 + [1.5] + [1.5, 2.5] * 20)
     assert columns["a"].missing
     assert not columns["b"].missing
     assert "lack it" in columns["b"].notes[-1]
@@ -119,3 +122,102 @@ def test_every_column_has_a_comment_that_says_what_to_confirm():
     column = DraftColumn("a", "integer", 0, 9, (), False, "", ("kind and unit",))
     lines = Draft((column,), None, ()).to_text().splitlines()
     assert lines[lines.index('  - name: "a"') - 1] == "  # CONFIRM: kind and unit"
+
+
+# The dialect.
+
+
+def drafted_text(write, text, **options):
+    return draft_schema(write(text), **options)
+
+
+def lines(*columns, header="a;b", delimiter=";"):
+    return "\n".join([header, *(delimiter.join(map(str, row)) for row in zip(*columns, strict=True))]) + "\n"
+
+
+def test_a_german_table_shows_its_dialect(write):
+    numbers = [f"{n}".replace(".", ",") for n in (n / 8 for n in range(40))]
+    days = [f"{n % 28 + 1:02}.03.2001" for n in range(40)]
+    draft = drafted_text(write, "sep=;\n" + lines(numbers, days))
+    assert draft.dialect.told() == {"delimiter": ";", "decimal": ",", "date": "DD.MM.YYYY"}
+    assert draft.questions == ()
+    assert [column.kind for column in draft.columns] == ["continuous", "date"]
+
+
+def test_a_plain_table_has_the_default_dialect_and_its_missing_words_are_listed(write):
+    draft = drafted_text(write, lines(range(40), ["F", "M"] * 20, header="age,sex", delimiter=","))
+    assert draft.dialect == Dialect()
+    assert draft.schema().dialect == Dialect()
+    assert '"NULL"' in draft.to_text()
+
+
+def test_days_that_can_be_read_two_ways_are_left_open(write):
+    text = lines([f"{n % 12 + 1:02}/05/2020" for n in range(40)], range(40), header="a;age")
+    draft = drafted_text(write, text)
+    (question,) = draft.questions
+    assert (question.entry, question.answers) == ("date", ("DD/MM/YYYY", "MM/DD/YYYY"))
+    bounds = draft.to_text().replace("give the public bounds", "").replace("low:  #", "low: 2000-01-01  #")
+    with pytest.raises(ValueError, match=r"dialect\.date must be a valid string, got nothing"):
+        Schema.from_text(bounds.replace("high:  #", "high: 2030-01-01  #"))
+    assert "DD/MM/YYYY or MM/DD/YYYY" in draft.to_text()
+    assert drafted_text(write, text, dialect="date=MM/DD/YYYY").questions == ()
+
+
+def test_one_day_can_settle_the_format(write):
+    draft = drafted_text(write, lines(["01/02/2020"] * 39 + ["31/03/2020"], range(40)))
+    assert (draft.dialect.date, draft.questions) == ("DD/MM/YYYY", ())
+
+
+def test_groups_of_three_digits_are_a_question_and_another_column_answers_it(write):
+    groups = [f"{n % 9 + 1},{n:03}" for n in range(40)]
+    (question,) = drafted_text(write, lines(groups, range(40))).questions
+    assert question.entry == "decimal"
+    draft = drafted_text(write, lines(groups, [f"{n},5" for n in range(40)]))
+    assert (draft.dialect.decimal, draft.dialect.thousands, draft.questions) == (",", "", ())
+    draft = drafted_text(write, lines(groups, [f"{n}.5" for n in range(40)]))
+    assert (draft.dialect.decimal, draft.dialect.thousands, draft.questions) == (".", ",", ())
+
+
+def test_a_word_in_a_column_of_numbers_is_a_question(write):
+    draft = drafted_text(write, lines([*(n / 8 for n in range(40)), *["unknown"] * 20], ["x", "y"] * 30))
+    (question,) = draft.questions
+    assert (question.entry, question.answers) == ("missing", ("unknown",))
+    assert draft.columns[0].kind == "continuous"
+    assert draft.columns[0].missing
+
+
+def test_an_encoding_that_is_not_utf8_is_a_question(write):
+    draft = drafted_text(write, lines(["f\u00fcnf", "zw\u00f6lf"] * 20, range(40)).encode("cp1252"))
+    assert (draft.dialect.encoding, [one.entry for one in draft.questions]) == ("cp1252", ["encoding"])
+    assert draft.columns[0].levels == ("f\u00fcnf", "zw\u00f6lf")
+
+
+def test_two_delimiters_that_fit_are_a_question(write):
+    (question,) = drafted_text(write, "a,b;c,d\n" + "1,2;3,4\n2,3;4,5\n" * 30).questions
+    assert (question.entry, question.answers) == ("delimiter", ("comma", "semicolon"))
+
+
+def test_a_pipe_is_drafted(write):
+    text = lines(range(40), ["F", "M"] * 20, header="age|sex", delimiter="|")
+    assert drafted_text(write, text).dialect.delimiter == "|"
+
+
+def test_columns_that_no_schema_has_are_left_out_with_their_reason():
+    frame = pd.DataFrame(
+        {
+            "seen": [dt.time(8, n) for n in range(40)],
+            "series": [[1, 2]] * 40,
+            "when": pd.date_range("2001-01-01 08:00", periods=40),
+            "gone": [None] * 40,
+            "same": [5] * 40,
+            "sex": ["F", "M"] * 20,
+        }
+    )
+    draft = draft_schema(frame)
+    assert [column.name for column in draft.columns] == ["sex"]
+    reasons = dict(draft.left_out)
+    assert "got times of day" in reasons["seen"]
+    assert "several values in a cell" in reasons["series"]
+    assert "time of day" in reasons["when"]
+    assert "all cells are missing" in reasons["gone"]
+    assert "a constant tells nothing" in reasons["same"]

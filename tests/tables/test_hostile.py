@@ -22,14 +22,13 @@ TEXT = HEAD + GOOD
     ("content", "message"),
     [
         (b"", "got an empty file"),
-        (b"\n\n", "got blank lines"),
+        (b"\n\n", "blank lines"),
         (HEAD, "one row or more"),
         (HEAD + "\n\n", "one row or more"),
         (GOOD * 3, "distinct names|got none named"),
         ("61,22,1,0,7\n1,2,3,4,5\n", "got a first line of numbers"),
         ("age,age,bmi,stage,sex,seen\n", "distinct names, got 'age' twice"),
         ("age, age,bmi,stage,sex,seen\n", "distinct names, got 'age' twice"),
-        (TEXT.encode("utf-16"), "got UTF-16"),
         (TEXT.encode("utf-16-be"), "NUL byte"),
         ((TEXT + GOOD.replace("f", "ü")).encode("latin-1"), "got another encoding in line 3"),
         ((HEAD + "1,2,I,ü").encode()[:-1], "half a character"),
@@ -62,7 +61,7 @@ def test_a_file_that_is_no_table_is_one_clear_error(schema, write, content, mess
         ("61,1e400,II,f,2001-02-03", "bmi must be a number in [5, 100], got a value out of bounds"),
         ("61,inf,II,f,2001-02-03", "bmi must be a number in [5, 100], got something else"),
         ("６１,22.4,II,f,2001-02-03", "age must be"),
-        ("61\u200b,22.4,II,f,2001-02-03", "age must be"),
+        ("6\u200b1,22.4,II,f,2001-02-03", "age must be"),
         ("61,22.4,II,f,99999-01-01", "seen must be"),
         ("61,22.4,II,f,2001-02-30", "seen must be"),
         ("61,22.4,II,f", "row must have 5 cells, got 4"),
@@ -98,9 +97,9 @@ def test_folders_pipes_and_other_files_are_refused(schema, tmp_path):
     ):
         with pytest.raises(ValueError, match=message):
             read_records(tmp_path / name, schema)
-    (tmp_path / "t.xlsx").write_text(TEXT)
-    with pytest.raises(ValueError, match=r"must end in .csv, .tsv, .parquet, got .xlsx"):
-        read_records(tmp_path / "t.xlsx", schema)
+    (tmp_path / "t.ods").write_text(TEXT)
+    with pytest.raises(ValueError, match=r"must end in .csv, .tsv, .txt, .parquet, .xlsx, got .ods"):
+        read_records(tmp_path / "t.ods", schema)
     (tmp_path / "t.parquet").write_text(TEXT)
     with pytest.raises(ValueError, match="must be a Parquet file"):
         read_records(tmp_path / "t.parquet", schema)

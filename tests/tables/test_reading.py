@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import math
+import unicodedata
 
 import numpy as np
 import pandas as pd
 import pyarrow as pa
 import pytest
 
-from veilray.tables import Policy, RefusedRow, ignored_columns, read_records
+from veilray.tables import Column, Dialect, Policy, RefusedRow, Schema, ignored_columns, read_records
 
 HEAD = "age,bmi,stage,sex,seen\n"
 GOOD = "61,22.4,II,f,2001-02-03\n"
@@ -138,6 +139,103 @@ def test_frames_and_arrow_tables_obey_the_same_rules(schema):
     assert [row.row for row in refused] == [2, 3]
     assert "2 more" not in refused[0].reason and "1 more" in refused[0].reason
     assert len(read_records(pa.Table.from_pandas(frame.iloc[:1]), schema)[0]) == 1
+
+
+@pytest.mark.parametrize("levels", [("False", "True"), ("false", "true"), ("0", "1")])
+@pytest.mark.parametrize("cells", [["True", "False"], ["true", "false"], [True, False], [1, 0], [1.0, 0.0]])
+def test_yes_and_no_are_one_however_they_are_written(levels, cells):
+    frame = pd.DataFrame({"smokes": cells})
+    for column in (
+        Column(name="smokes", kind="categorical", levels=levels),
+        Column(name="smokes", kind="integer", low=0, high=1),
+    ):
+        records, refused = read_records(frame, Schema(columns=(column,)))
+        assert (records.values.ravel().tolist(), refused) == ([1, 0], [])
+
+
+def test_codes_that_gaps_made_into_fractions_are_their_levels(write):
+    column = Column(name="code", kind="categorical", levels=("1", "2", "3"), missing=True)
+    schema = Schema(columns=(column,))
+    path = write("code\n1.0\n\n3.0\n")
+    for source in (path, pd.read_csv(path, skip_blank_lines=False)):
+        records, refused = read_records(source, schema)
+        np.testing.assert_array_equal(records.values.ravel(), [0, math.nan, 2])
+        assert refused == []
+    exact = Schema(columns=(Column(name="code", kind="categorical", levels=("1", "1.0")),))
+    assert read_records(write("code,x\n1.0,\n1,\n"), exact)[0].values.ravel().tolist() == [1, 0]
+
+
+def test_a_blank_line_in_a_table_of_one_column_is_a_missing_cell(write):
+    schema = Schema(columns=(Column(name="age", kind="integer", low=0, high=120),))
+    records, refused = read_records(write("age\n1\n\n3\n\n\n"), schema)
+    assert records.rows.tolist() == [1, 3]
+    assert refused == [RefusedRow(2, "age must be a whole number in [0, 120], got nothing")]
+
+
+@pytest.mark.parametrize("word", ["NA", "NULL", "#N/A", ".", "NaT", "<NA>", "nan", "?"])
+def test_nobody_is_called_by_a_missing_word(schema, write, word):
+    whose = schema.model_copy(update={"patient": "who"})
+    _, refused = read_records(write("who," + HEAD + f"{word}," + GOOD), whose)
+    assert refused == [RefusedRow(1, "who must be given, got nothing")]
+
+
+def test_a_patient_has_one_key_in_every_form(schema, write):
+    whose = schema.model_copy(update={"patient": "who"})
+    keys = ["27018512345", "27018512345.0", " 27018512345", "M\u00fcller", "Mu\u0308ller"]
+    records, _ = read_records(write("who," + HEAD + "".join(f"{key},{GOOD}" for key in keys)), whose)
+    assert records.patients == ("27018512345",) * 3 + ("M\u00fcller",) * 2
+    frame = pd.DataFrame({"who": [27018512345.0, math.nan], "age": [61, 61]})
+    only = Schema(patient="who", columns=schema.columns[:1])
+    assert read_records(frame, only)[0].patients == ("27018512345",)
+
+
+def test_names_and_levels_are_one_in_both_normal_forms(write):
+    schema = Schema(columns=(Column(name="Gr\u00f6\u00dfe", kind="ordinal", levels=("\u00d6de", "U\u0308bel")),))
+    text = "Gr\u00f6\u00dfe\n\u00d6de\n\u00dcbel\n"
+    for form in ("NFC", "NFD"):
+        assert read_records(write(unicodedata.normalize(form, text)), schema)[0].values.ravel().tolist() == [0, 1]
+
+
+@pytest.mark.parametrize("zone", ["Europe/Berlin", "UTC", "America/Sao_Paulo", "+05:30"])
+def test_midnight_is_the_local_day(zone):
+    schema = Schema(columns=(Column(name="seen", kind="date", low="2000-01-01", high="2020-12-31"),))
+    frame = pd.DataFrame({"seen": pd.to_datetime(["2001-02-03", "2010-07-08"]).tz_localize(zone)})
+    assert read_records(frame, schema)[0].values.ravel().tolist() == [730_519, 733_961]
+
+
+@pytest.mark.parametrize("text", ["2001-02-03 08:00", "2001-02-03T08:00:00Z"])
+def test_a_time_of_day_is_named(write, text):
+    schema = Schema(columns=(Column(name="seen", kind="date", low="2000-01-01", high="2020-12-31"),))
+    for source in (write(f"seen\n{text}\n"), pd.DataFrame({"seen": [pd.Timestamp(text)]})):
+        _, (refused,) = read_records(source, schema)
+        assert refused.reason.endswith("got a day with a time of day, which must be cut off")
+
+
+def test_a_column_of_another_type_refuses_only_where_the_schema_needs_it(schema):
+    table = pa.table({"age": [61], "at": pa.array([0], pa.time64("us")), "all": [[1, 2]]})
+    assert len(read_records(table, Schema(columns=schema.columns[:1]))[0]) == 1
+    needs = Schema(columns=(Column(name="at", kind="integer", low=0, high=1),))
+    with pytest.raises(ValueError, match=r"at must hold numbers, texts or days, got times of day \(time64\[us\]\)"):
+        read_records(table, needs)
+
+
+def test_rows_that_end_with_a_delimiter_are_whole_and_more_cells_are_an_error(schema, write):
+    body = GOOD.replace("\n", ",\n")
+    assert len(read_records(write(HEAD + body * 3), schema)[0]) == 3
+    with pytest.raises(ValueError, match="must have a name above every cell"):
+        read_records(write(HEAD + body + GOOD.replace("\n", ",x\n")), schema)
+
+
+def test_a_declared_dialect_comes_before_the_schemas(schema, write):
+    text = "age;bmi;stage;sex;seen\n61;22,4;II;f;03.02.2001\n"
+    german = Dialect(decimal=",", date="DD.MM.YYYY")
+    kept = schema.model_copy(update={"dialect": german})
+    assert read_records(write(text), schema, dialect=german)[0].values.tolist() == [[61, 22.4, 1, 0, 730_519]]
+    assert len(read_records(write(text), kept)[0]) == 1
+    assert len(read_records(write(HEAD + GOOD), kept)[0]) == 0
+    assert len(read_records(write(HEAD + GOOD), kept, dialect=Dialect())[0]) == 1
+    _, (refused,) = read_records(write(text.replace("22,4", "22.4")), kept)
+    assert refused.reason.startswith("bmi must be a number with a decimal comma in [5, 100], got something else")
 
 
 def test_a_column_of_lists_is_an_error(schema):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from veilray.tables import Column, Policy, Schema
+from veilray.tables import Column, Dialect, Policy, Schema
 
 LINE = "columns: [{name: a, kind: integer, low: 0, high: 9}]"
 
@@ -21,6 +21,16 @@ def test_the_hash_is_of_the_meaning_not_of_the_file():
     one = Schema.from_text(LINE)
     assert Schema.from_text(LINE.replace("low: 0", "low: 0.0 ")).sha256() == one.sha256()
     assert Schema.from_text(LINE.replace("high: 9", "high: 8")).sha256() != one.sha256()
+
+
+def test_a_schema_keeps_its_dialect_and_one_without_keeps_its_hash(schema, tmp_path):
+    german = schema.model_copy(update={"dialect": Dialect(decimal=",", missing=("-",))})
+    german.to_yaml(tmp_path / "s.yaml")
+    assert Schema.from_yaml(tmp_path / "s.yaml") == german
+    assert german.sha256() != schema.sha256()
+    assert "dialect" not in schema.to_text()
+    # As models that were fitted before there were dialects have it on their cards.
+    assert Schema.from_text(LINE).sha256() == "494acfcbe9be90e477a230cdadd9abfe4ef00f0209ffa52a7f4ccfc4e7946359"
 
 
 def test_dates_need_no_quotes():
@@ -45,6 +55,8 @@ def test_dates_need_no_quotes():
         (f"{LINE}\nconfirmed: 'true'", "confirmed must be a valid boolean"),
         (f"{LINE}\npolicy: {{missing: drop}}", "policy.missing must be 'quarantine', 'error' or 'replace', got 'drop'"),
         (LINE.replace("low: 0", "low: "), r"columns\[0\].low must be given for kind integer \(a\), got nothing"),
+        (f"{LINE}\ndialect: {{date: }}", "dialect.date must be a valid string, got nothing"),
+        (f"{LINE}\ndialect: {{decimal: ';'}}", "dialect.decimal must be '.' or ',', got ';'"),
         (LINE.replace("integer", "number"), r"columns\[0\].kind must be 'continuous'"),
         ("columns: [{name: a, kind: ordinal, levels: [no, yes]}]", r"columns\[0\].levels\[0\] must be text, got False"),
         (LINE[:-1] + ", {name: a, kind: integer, low: 0, high: 1}]", "distinct names, got 'a' twice"),

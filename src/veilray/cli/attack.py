@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from veilray.cli import options
-from veilray.cli.opening import open_images
+from veilray.cli.opening import open_images, reading_of
 from veilray.cli.output import OUT, print_json, progress_bar
 from veilray.places import check_apart
 from veilray.privacy.guarantee import EMPIRICAL
@@ -39,6 +40,8 @@ def attack(
     layout: options.Layout = "folders",
     own_layout: Annotated[str, typer.Option(help="Like --layout, for --own.")] = "folders",
     root: options.Root = None,
+    columns: options.Columns = None,
+    dialect: options.Dialect = None,
     seed: Annotated[int, typer.Option(help="Which targets and pairs are taken, and the attack's own draws.")] = 0,
     as_json: options.AsJson = False,
 ) -> int:
@@ -67,7 +70,8 @@ def attack(
     if key is not None and model is None:
         raise ValueError("--key must go with --model, got it alone")
     rule = rule_of(record)
-    read_as, own_as = Reading(layout, root, **rule), Reading(own_layout, **rule)
+    asked = reading_of(layout, root, columns, None, None, None, None, dialect)
+    read_as, own_as = replace(asked, **rule), Reading(own_layout, **rule)
     torch.manual_seed(seed)
     rng = np.random.default_rng(seed)
     with whole_folder(out, "ATTACKED", mode=0o700) as folder:

@@ -10,7 +10,7 @@ import typer
 
 from veilray.cli import options
 from veilray.cli.check_training import print_training, training_told
-from veilray.cli.opening import open_images, parse_pairs
+from veilray.cli.opening import open_images, parse_pairs, reading_of
 from veilray.cli.output import OUT, counted, print_card, print_json, print_quarantine, progress_bar
 
 __all__ = ["check"]
@@ -44,6 +44,8 @@ def check(
     images_per_patient: options.ImagesPerPatient = None,
     range: options.Range = None,
     invert: options.Invert = None,
+    columns: options.Columns = None,
+    dialect: options.Dialect = None,
     preview: Annotated[
         Path | None, typer.Option(help="Write a picture of what this claim does to the model's own samples.")
     ] = None,
@@ -53,12 +55,11 @@ def check(
     from veilray.api import open_model
     from veilray.api_tables import holds_table
     from veilray.flows import keep_freed_memory
-    from veilray.images import Reading
     from veilray.methods import plan_release, trained_on
     from veilray.privacy import Claim
 
     keep_freed_memory()
-    reading = Reading(layout, root, split=split, images_per_patient=images_per_patient, range=range, invert=invert)
+    reading = reading_of(layout, root, columns, split, images_per_patient, range, invert, dialect)
     if out is not None and (model is not None or schema is not None):
         raise ValueError("--out must go with neither --model nor --schema: it is where a drafted schema goes")
     if schema is not None or model is None or holds_table(model):
@@ -68,7 +69,7 @@ def check(
             raise ValueError(f"--{of_pictures[0]} must be left out for a table: it is of pictures")
         further = parse_pairs(mechanism_option or [], "--mechanism-option")
         named = {"clip": clip, "radius": radius, "bound": bound, "candidates": candidates, **further}
-        return _table(images, model, schema, out, as_json, (epsilon, delta, unit, mechanism, named))
+        return _table(images, model, schema, out, dialect, as_json, (epsilon, delta, unit, mechanism, named))
     _check_preview(preview, epsilon)
     made = {} if preview is None else {"--preview": preview}
     method = open_model(model)
@@ -126,6 +127,7 @@ def _table(
     model: str | None,
     schema: Path | None,
     out: Path | None,
+    dialect: list[str] | None,
     as_json: bool,
     asked: tuple[str | None, str, str, str | None, dict[str, Any]],
 ) -> int:
@@ -134,12 +136,13 @@ def _table(
     from veilray.cli.check_table import check_table, draft_table
     from veilray.privacy import Claim
     from veilray.tables import EXTENSIONS, Schema
+    from veilray.text import read_dialect
 
     if table.suffix.lower() not in EXTENSIONS:
         cure = "" if model is not None or schema is not None else ": give the --model of images"
         raise ValueError(f"TABLE must end in {', '.join(EXTENSIONS)}, got {table}{cure}")
     if model is None and schema is None:
-        return draft_table(table, out, as_json=as_json)
+        return draft_table(table, out, dialect, as_json=as_json)
     method = None if model is None else open_table_model(model)
     epsilon, delta, unit, mechanism, named = asked
     if epsilon is not None and method is None:
@@ -149,7 +152,8 @@ def _table(
         drawn_by = method.calibrated(Claim.of(epsilon, delta, unit), mechanism, **named)  # type: ignore[arg-type]
     used = Schema.from_yaml(schema) if schema is not None else method.schema if method is not None else None
     assert used is not None
-    return check_table(table, used, method, drawn_by, as_json=as_json)
+    written = read_dialect(dialect, used.dialect)
+    return check_table(table, used, method, drawn_by, dialect=written, as_json=as_json)
 
 
 def _counts(collection: Any) -> dict[str, Any]:

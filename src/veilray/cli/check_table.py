@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections import Counter
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -14,7 +15,7 @@ from veilray.places import check_new_file, write_new
 if TYPE_CHECKING:
     from veilray.methods.tables import CADPTable
     from veilray.privacy import Guarantee, Mechanism
-    from veilray.tables import Records, RefusedRow, Schema
+    from veilray.tables import Dialect, Records, RefusedRow, Schema
 
 __all__ = ["check_table", "draft_table"]
 
@@ -23,7 +24,7 @@ _FAR = 0.5  # half of the rows lie where the model's own do not
 _INTERNAL = "Internal: this looks at originals, carries no claim and must not steer what is released."
 
 
-def draft_table(table: Path, out: Path | None, *, as_json: bool) -> int:
+def draft_table(table: Path, out: Path | None, dialect: Sequence[str] | None, *, as_json: bool) -> int:
     """Write a schema that a person confirms: TABLE.yaml beside the table, unless `out` names another new file.
 
     Raises:
@@ -36,7 +37,7 @@ def draft_table(table: Path, out: Path | None, *, as_json: bool) -> int:
         raise ValueError(f"--out must be a new file, got {path}, which exists: name another, or check with --schema")
     check_new_file("--out", path)
     with progress_bar("reading the table") as progress:
-        draft = draft_schema(table, on_progress=progress)
+        draft = draft_schema(table, dialect=dialect, on_progress=progress)
     write_new("--out", path, draft.to_text().encode())
     told = {
         "schema": str(path),
@@ -44,6 +45,8 @@ def draft_table(table: Path, out: Path | None, *, as_json: bool) -> int:
         "patient": draft.patient,
         "bounds_to_give": list(draft.open_columns),
         "left_out": dict(draft.left_out),
+        "dialect": draft.dialect.told(),
+        "questions": {question.entry: list(question.answers) for question in draft.questions},
     }
     if as_json:
         print_json(told)
@@ -51,6 +54,11 @@ def draft_table(table: Path, out: Path | None, *, as_json: bool) -> int:
     OUT.print(f"{path}: a draft of {counted(len(draft.columns), 'column')}", highlight=False, soft_wrap=True)
     patient = "no column says whose row it is" if draft.patient is None else f"{draft.patient} says whose row it is"
     OUT.print(f"patient: {patient}", highlight=False, markup=False)
+    if draft.dialect.told():
+        entries = ", ".join(f"{name} {value!r}" for name, value in draft.dialect.told().items())
+        OUT.print(f"dialect: {entries}", highlight=False, markup=False)
+    for question in draft.questions:
+        OUT.print(f"to answer: {question.sentence}", style="yellow", highlight=False, markup=False)
     if draft.open_columns:
         names = ", ".join(draft.open_columns)
         OUT.print(f"bounds to give, from what is public: {names}", style="yellow", highlight=False, markup=False)
@@ -66,21 +74,27 @@ def draft_table(table: Path, out: Path | None, *, as_json: bool) -> int:
 
 
 def check_table(
-    table: Path, schema: Schema, model: CADPTable | None, drawn_by: Mechanism | None, *, as_json: bool
+    table: Path,
+    schema: Schema,
+    model: CADPTable | None,
+    drawn_by: Mechanism | None,
+    *,
+    dialect: Dialect,
+    as_json: bool,
 ) -> int:
     """Count rows, list what the schema refuses, measure the distance from the model's own rows, say what is spent."""
     from veilray.tables import ignored_columns, read_records
     from veilray.text import patient_key
 
     with progress_bar("reading the table") as progress:
-        records, refused = read_records(table, schema, on_progress=progress)
+        records, refused = read_records(table, schema, dialect=dialect, on_progress=progress)
     patients = Counter(map(patient_key, records.patients or ()))
     told: dict[str, Any] = {
         "rows": len(records),
         "patients": None if records.patients is None else len(patients),
         "rows_of_the_largest_patient": max(patients.values(), default=None),
         "confirmed": schema.confirmed,
-        "ignored_columns": list(ignored_columns(table, schema)),
+        "ignored_columns": list(ignored_columns(table, schema, dialect=dialect)),
         "quarantine": [{"row": entry.row, "reason": entry.reason} for entry in refused],
         "domain": None if model is None or not len(records) else _domain(model, records),
     }

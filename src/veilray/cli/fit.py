@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any, TypeAlias
 import typer
 
 from veilray.cli import fit_obfuscation, options
-from veilray.cli.opening import READING, parse_pairs, scanned
+from veilray.cli.opening import READING, parse_pairs, reading_of, scanned
 from veilray.cli.output import OUT, STATUS, print_json, training_bar
 from veilray.places import check_apart
 
@@ -127,6 +127,8 @@ def dp_glow(
     images_per_patient: options.ImagesPerPatient = None,
     range: options.Range = None,
     invert: options.Invert = None,
+    columns: options.Columns = None,
+    dialect: options.Dialect = None,
     resume: Resume = False,
     as_json: options.AsJson = False,
 ) -> int:
@@ -164,6 +166,8 @@ def directional(
     images_per_patient: options.ImagesPerPatient = None,
     range: options.Range = None,
     invert: options.Invert = None,
+    columns: options.Columns = None,
+    dialect: options.Dialect = None,
     resume: Resume = False,
     as_json: options.AsJson = False,
 ) -> int:
@@ -201,6 +205,8 @@ def selection(
     images_per_patient: options.ImagesPerPatient = None,
     range: options.Range = None,
     invert: options.Invert = None,
+    columns: options.Columns = None,
+    dialect: options.Dialect = None,
     resume: Resume = False,
     as_json: options.AsJson = False,
 ) -> int:
@@ -241,6 +247,8 @@ def cadp(
     images_per_patient: options.ImagesPerPatient = None,
     range: options.Range = None,
     invert: options.Invert = None,
+    columns: options.Columns = None,
+    dialect: options.Dialect = None,
     resume: Resume = False,
     as_json: options.AsJson = False,
 ) -> int:
@@ -284,7 +292,7 @@ def warn_not_covered(training_data: str) -> None:
         )
 
 
-_READING = ("layout", "root", "split", "images_per_patient", "range", "invert")
+_READING = ("layout", "root", "columns", "split", "images_per_patient", "range", "invert", "dialect")
 
 
 def _was_given(context: typer.Context, name: str) -> bool:
@@ -298,14 +306,14 @@ def _fit_table(given: dict[str, Any], context: typer.Context) -> int:
     from veilray.methods.tables import CADPTable
 
     table, schema, out, as_json = (given[name] for name in ("images", "schema", "out", "as_json"))
-    also = {*_OF_TABLES, "images", "schema", "out", "as_json"}
+    also = {*_OF_TABLES, "images", "schema", "out", "as_json", "dialect"}
     foreign = [name for name in given if name not in also and _was_given(context, name)]
     if foreign:
         raise ValueError(f"--{foreign[0].replace('_', '-')} must be left out for a table: it is of pictures")
     check_apart({"MODEL": out}, {"TABLE": table, "--schema": schema})
     warn_not_covered(given["training_data"])
     with training_bar(("reading the table",)) as (on_progress, (on_read,)):
-        records, refused = read_with(table, schema, on_read)
+        records, refused = read_with(table, schema, on_read, given.get("dialect"), keep_dialect=True)
         options = {name: given[name] for name in _OF_TABLES if name in given and _was_given(context, name)}
         model = CADPTable.fit(records, out, **{"name": out.name, **options}, on_progress=on_progress)
     figures = model.card.figures
@@ -334,12 +342,11 @@ _STAGES: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
 def _fit(kind: str, given: dict[str, Any]) -> int:
     """Fit a method with the options of its command; those that say where and how to read and print are taken out."""
     from veilray.flows import keep_freed_memory
-    from veilray.images import Reading
     from veilray.methods import METHODS
 
     keep_freed_memory()
     images, out, as_json = (given.pop(name) for name in ("images", "out", "as_json"))
-    reading = Reading(**{name: given.pop(name) for name in _READING})
+    reading = reading_of(**{name: given.pop(name) for name in _READING})
     given["name"] = given["name"] or out.name
     check_apart({"MODEL": out}, {"IMAGES": images})
     warn_not_covered(given["training_data"])

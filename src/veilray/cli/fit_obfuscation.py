@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from veilray.cli import options
-from veilray.cli.opening import READING, scanned
+from veilray.cli.opening import READING, reading_of, scanned
 from veilray.cli.output import OUT, print_json, print_quarantine, progress_stages
 from veilray.places import check_apart
 from veilray.privacy.guarantee import EMPIRICAL
@@ -48,15 +48,16 @@ def obfuscation(
     images_per_patient: options.ImagesPerPatient = None,
     range: options.Range = None,
     invert: options.Invert = None,
+    columns: options.Columns = None,
+    dialect: options.Dialect = None,
     as_json: options.AsJson = False,
 ) -> int:
     """Fit an autoencoder and choose a family of intensity maps: empirical, no formal guarantee."""
     from veilray.flows import keep_freed_memory
-    from veilray.images import Reading
     from veilray.methods.obfuscation import Obfuscation
 
     keep_freed_memory()
-    reading = Reading(layout, root, split=split, images_per_patient=images_per_patient, range=range, invert=invert)
+    reading = reading_of(layout, root, columns, split, images_per_patient, range, invert, dialect)
     further = {"features": features, "kl_weight": kl_weight}
     check_apart({"MODEL": out}, {"IMAGES": images})
     collections: list[Collection] = []

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from veilray.cli import options
-from veilray.cli.opening import open_images
+from veilray.cli.opening import open_images, reading_of
 from veilray.cli.output import OUT, counted, print_json, progress_bar
 from veilray.places import check_apart
 from veilray.privacy.guarantee import EMPIRICAL
@@ -32,15 +32,16 @@ def obfuscate(
     images_per_patient: options.ImagesPerPatient = None,
     range: options.Range = None,
     invert: options.Invert = None,
+    columns: options.Columns = None,
+    dialect: options.Dialect = None,
     as_json: options.AsJson = False,
 ) -> int:
     """Obfuscate images for training or inference in someone else's cloud: empirical, no formal guarantee."""
-    from veilray.images import Reading
     from veilray.ledger import default_ledger
     from veilray.methods.obfuscation import Obfuscation, obfuscate_folder, read_key
     from veilray.privacy import SystemEntropy
 
-    reading = Reading(layout, root, split=split, images_per_patient=images_per_patient, range=range, invert=invert)
+    reading = reading_of(layout, root, columns, split, images_per_patient, range, invert, dialect)
     known = read_key(key)
     fitted = Obfuscation.load(model)
     reading = reading.for_model(fitted.card.intensity)

@@ -12,7 +12,7 @@ from veilray.places import check_apart, check_outside_sources
 if TYPE_CHECKING:
     from veilray.images import Collection, Reading
 
-__all__ = ["READING", "open_images", "parse_pairs", "scanned"]
+__all__ = ["READING", "open_images", "parse_columns", "parse_pairs", "reading_of", "scanned"]
 
 
 def open_images(
@@ -32,6 +32,32 @@ def open_images(
 READING = ("looking for images", "reading images")
 
 
+def reading_of(
+    layout: str,
+    root: Path | None,
+    columns: Sequence[str] | None,
+    split: str | None,
+    images_per_patient: int | None,
+    range: str | None,
+    invert: bool | None,
+    dialect: Sequence[str] | None,
+) -> Reading:
+    """How records are read, as the options of `fit`, `check`, `release` and `obfuscate` say it."""
+    from veilray.images import Reading
+    from veilray.text import read_dialect
+
+    return Reading(
+        layout,
+        root,
+        columns=parse_columns(columns),
+        split=split,
+        images_per_patient=images_per_patient,
+        range=range,
+        invert=invert,
+        dialect=read_dialect(dialect),
+    )
+
+
 def scanned(
     images: Path, reading: Reading, made: Mapping[str, Path], on_found: Advance, on_read: Advance
 ) -> Collection:
@@ -47,6 +73,19 @@ def scanned(
         collection.close()
         raise
     return collection
+
+
+def parse_columns(texts: Sequence[str] | None) -> dict[str, str]:
+    """Read `ROLE=NAME,ROLE=NAME` options; an empty name says that no column has the role."""
+    columns: dict[str, str] = {}
+    for text in ",".join(texts or []).split(",") if texts else []:
+        role, equals, name = text.partition("=")
+        if not equals or not role:
+            raise ValueError(f"--columns must be ROLE=NAME, such as patient=case, got {text!r}")
+        if role.strip() in columns:
+            raise ValueError(f"--columns must name each role once, got {role.strip()!r} twice")
+        columns[role.strip()] = name.strip()
+    return columns
 
 
 def parse_pairs(texts: Sequence[str], option: str) -> dict[str, str]:

@@ -12,7 +12,9 @@ __all__ = [
     "Bound",
     "Candidates",
     "Clip",
+    "Columns",
     "Delta",
+    "Dialect",
     "Images",
     "ImagesPerPatient",
     "Invert",
@@ -28,7 +30,7 @@ __all__ = [
     "Unit",
 ]
 
-Images: TypeAlias = Annotated[Path, typer.Argument(help="Folder tree, .npz, or manifest (.csv, .parquet).")]
+Images: TypeAlias = Annotated[Path, typer.Argument(help="Folder tree, .npz, or manifest (.csv, .parquet, .xlsx).")]
 Layout: TypeAlias = Annotated[str, typer.Option(help="Rule for patient and label: folders, kermany, or a TOML file.")]
 Root: TypeAlias = Annotated[Path | None, typer.Option(help="Folder that the manifest's paths are relative to.")]
 Split: TypeAlias = Annotated[
@@ -43,6 +45,17 @@ Range: TypeAlias = Annotated[
 ]
 Invert: TypeAlias = Annotated[
     bool | None, typer.Option("--invert/--no-invert", help="Exchange black and white. Default: as the model, or not.")
+]
+Columns: TypeAlias = Annotated[
+    list[str] | None,
+    typer.Option(help="ROLE=NAME,...: which column is path, patient, group, label or split. Default: by its name."),
+]
+Dialect: TypeAlias = Annotated[
+    list[str] | None,
+    typer.Option(
+        help="How a table or manifest is written: NAME=VALUE, repeated (delimiter, decimal, thousands, date, encoding, "
+        "missing, sheet), or a TOML or YAML file."
+    ),
 ]
 Model: TypeAlias = Annotated[str, typer.Option(help="Folder written by `veilray fit`.")]
 Ledger: TypeAlias = Annotated[

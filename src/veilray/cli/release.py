@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from veilray.cli import options
-from veilray.cli.opening import parse_pairs
+from veilray.cli.opening import parse_columns, parse_pairs
 from veilray.cli.output import OUT, print_card, print_json, progress_stages
 
 if TYPE_CHECKING:
@@ -48,6 +48,8 @@ def release(
     images_per_patient: options.ImagesPerPatient = None,
     range: options.Range = None,
     invert: options.Invert = None,
+    columns: options.Columns = None,
+    dialect: options.Dialect = None,
     keep_geometry: Annotated[
         bool, typer.Option("--keep-geometry", help="Keep source rows, columns and bits: then not covered.")
     ] = False,
@@ -99,6 +101,8 @@ def release(
             images_per_patient=images_per_patient,
             range=range,
             invert=invert,
+            columns=parse_columns(columns),
+            dialect=dialect,
             keep_geometry=keep_geometry,
             record=record,
             ledger=ledger,

@@ -10,6 +10,7 @@ from typing import Any
 
 from veilray.images.intensity import FULL_RANGE, IntensityRule, parse_range
 from veilray.images.layout import Layout
+from veilray.text.dialect import PLAIN, Dialect
 
 __all__ = ["Reading"]
 
@@ -28,6 +29,7 @@ class Reading:
         range: stored values of black and white, `"0:4095"` or `(0, 4095)`; `"full"` for the stored type's own; None
             for what the model says.
         invert: exchange black and white; None for what the model says.
+        dialect: how a manifest is written; strict by default.
 
     Raises:
         ValueError: `images_per_patient` below 1, or a range that is none.
@@ -40,6 +42,7 @@ class Reading:
     images_per_patient: int | None = None
     range: str | tuple[float, float] | None = None
     invert: bool | None = None
+    dialect: Dialect = PLAIN
 
     def __post_init__(self) -> None:
         parse_range(self.range)
@@ -71,7 +74,7 @@ class Reading:
         plain = Reading()
         return tuple(
             name.replace("_", "-")
-            for name in ("layout", "root", "split", "images_per_patient", "range", "invert")
+            for name in ("layout", "root", "columns", "split", "images_per_patient", "range", "invert")
             if getattr(self, name) != getattr(plain, name)
         )
 
@@ -88,5 +91,6 @@ class Reading:
             "images_per_patient": self.images_per_patient,
             "range": None if rule.range is None else list(rule.range),
             "invert": rule.invert,
+            "dialect": self.dialect.told(),
         }
         return {**said, **{name: value for name, value in further.items() if value}}

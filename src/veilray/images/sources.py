@@ -70,7 +70,8 @@ def find_sources(path: Path, reading: Reading, limits: Limits) -> Iterator[Found
 
     Args:
         path: a folder, a manifest or one file of a known format.
-        reading: its layout reads the paths of a folder; its root is where a manifest's files are, if not beside it.
+        reading: its layout reads the paths of a folder; its root is where a manifest's files are, if not beside it, its
+            dialect how a manifest is written, its columns what is what in it.
         limits: the longest path.
 
     Raises:
@@ -148,7 +149,7 @@ def _listed(manifest: Path, root: Path | None, reading: Reading, limits: Limits)
     if not base.is_dir():
         raise ValueError(f"root must be an existing folder, got {str(base)!r}")
     seen: set[str] = set()
-    for row in read_manifest(manifest):
+    for row in read_manifest(manifest, reading.dialect, reading.columns):
         name = f"{manifest.name}:{row.number}"
         try:
             if row.fault is not None:

@@ -9,12 +9,14 @@ from veilray.tables.reading import Progress, ignored_columns, read_records
 from veilray.tables.records import Records, RefusedRow
 from veilray.tables.schema import Action, Policy, Schema
 from veilray.tables.texts import EXTENSIONS
+from veilray.text.dialect import Dialect
 
 __all__ = [
     "EXTENSIONS",
     "MISSING_WORDS",
     "Action",
     "Column",
+    "Dialect",
     "Draft",
     "DraftColumn",
     "Kind",

@@ -7,7 +7,6 @@ NaN is a missing cell. What a column allows is public: it is written down before
 from __future__ import annotations
 
 import math
-import re
 import unicodedata
 from collections.abc import Callable, Sequence
 from datetime import date
@@ -17,12 +16,16 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
+from veilray.text.dialect import MISSING_WORDS as _WORDS
+from veilray.text.dialect import PLAIN, Dialect
+from veilray.text.normal_form import normal_text
+
 __all__ = ["MISSING_WORDS", "Column", "Kind", "Name", "Reason", "parse_date", "parse_number"]
 
 Kind = Literal["continuous", "integer", "ordinal", "categorical", "date"]
 Reason = Literal["", "wrong type", "out of bounds", "unseen level", "missing"]
 
-MISSING_WORDS = frozenset({"", "NA", "N/A", "NaN", "nan", "null", "None", "?"})
+MISSING_WORDS = frozenset({"", *_WORDS})
 
 _LONGEST_NAME = 64
 _MOST_LEVELS = 256
@@ -31,35 +34,22 @@ _LARGEST = 10**15  # below 2^53: whole numbers up to here are exact in float64
 _EXACT = 2**53
 # A spreadsheet runs a cell that begins so (OWASP, CSV Injection, 2024).
 _FORMULA = ("=", "+", "-", "@")
-# Plain digits only: float() would also take "infinity", "1_000" and the digits of other scripts.
-_NUMBER = re.compile(r"[+-]?(?:[0-9]+(?:\.[0-9]*)?|\.[0-9]+)(?:[eE][+-]?[0-9]{1,6})?")
-_DATE = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}")
 
 
 def parse_number(text: str) -> float:
     """The number that a text writes in plain digits, or NaN; `1e400` is infinite."""
-    return float(text) if _NUMBER.fullmatch(text) else math.nan
+    return PLAIN.number(text)
 
 
 def parse_date(text: str) -> date | None:
     """The day that a text writes as YYYY-MM-DD, or None."""
-    if not _DATE.fullmatch(text):
-        return None
-    try:
-        return date.fromisoformat(text)
-    except ValueError:  # the 30th of February
-        return None
-
-
-def _ordinal(text: str) -> float:
-    day = parse_date(text)
-    return math.nan if day is None else float(day.toordinal())
+    return PLAIN.day(text)
 
 
 def _text(value: object) -> str:
     if not isinstance(value, str):
         raise ValueError(f"must be text, got {value!r}: write it in quotes")
-    return value
+    return unicodedata.normalize("NFC", value)
 
 
 def _plain(text: str) -> str:
@@ -181,27 +171,36 @@ class Column(BaseModel):
     @property
     def allowed(self) -> str:
         """What a cell must be, in words for a message."""
+        return self.allowed_in(PLAIN)
+
+    def allowed_in(self, dialect: Dialect) -> str:
+        """What a cell of a dialect must be, in words for a message."""
         if self.levels is not None:
             shown = ", ".join(self.levels[:5]) + (", ..." if len(self.levels) > 5 else "")
             return f"one of {shown}"
-        what = {"continuous": "a number", "integer": "a whole number", "date": "a day as YYYY-MM-DD"}[self.kind]
-        return f"{what} in [{self.low}, {self.high}]"
+        mark = " with a decimal comma" if dialect.decimal == "," else ""
+        what = {"continuous": f"a number{mark}", "integer": "a whole number", "date": f"a day as {dialect.date}"}
+        return f"{what[self.kind]} in [{self.low}, {self.high}]"
 
-    def read(self, texts: Sequence[str | None] | NDArray[Any]) -> tuple[NDArray[np.float64], NDArray[np.str_]]:
-        """Turn the texts of cells into numbers; blanks around a text do not count.
+    def read(
+        self, texts: Sequence[str | None] | NDArray[Any], dialect: Dialect = PLAIN
+    ) -> tuple[NDArray[np.float64], NDArray[np.str_]]:
+        """Turn the texts of cells into numbers, each brought to normal form first (`veilray.text.normal_text`).
 
-        A level that is spelt like a word for missing (`None`) is that level.
+        A level that is spelt like a word for missing (`None`) is that level. A code that a table with gaps has made
+        into `1.0` is the level `1`. Where the levels are true and false, or 0 and 1, or where a whole number is 0 or
+        1, both ways of writing a yes or no are one.
 
         Args:
             texts: (n,) texts; None is missing.
+            dialect: how numbers, days and missing cells are written.
 
         Returns:
             (n,) values, and (n,) reasons of type `Reason`: empty where the cell is good. The value of a cell that is
             out of bounds is what it says; of the other bad cells NaN.
         """
-        cells = ["" if text is None else text.strip() for text in texts]
-        parse = self._parser()
-        values = np.fromiter(map(parse, cells), np.float64, len(cells)) + 0.0  # no negative zero
+        cells = ["" if text is None else normal_text(text) for text in texts]
+        values = np.fromiter(map(self._parser(dialect), cells), np.float64, len(cells)) + 0.0  # no negative zero
         reasons = np.full(len(cells), "", dtype="<U13")
         low, high = self.span
         reasons[(values < low) | (values > high)] = "out of bounds"
@@ -210,17 +209,25 @@ class Column(BaseModel):
             values[broken], reasons[broken] = math.nan, "wrong type"
         strange = "wrong type" if self.levels is None else "unseen level"
         for place in np.flatnonzero(np.isnan(values) & (reasons == "")):
-            if cells[place] not in MISSING_WORDS:
+            if not dialect.is_missing(cells[place]):
                 reasons[place] = strange
             elif not self.missing:
                 reasons[place] = "missing"
         return values, reasons
 
-    def _parser(self) -> Callable[[str], float]:
+    def _parser(self, dialect: Dialect) -> Callable[[str], float]:
         if self.levels is not None:
-            places = {level: float(place) for place, level in enumerate(self.levels)}
-            return lambda text: places.get(text, math.nan)
-        return _ordinal if self.kind == "date" else parse_number
+            return _level_parser(self.levels, dialect)
+        if self.kind == "date":
+
+            def ordinal(text: str) -> float:
+                day = dialect.day(text)
+                return math.nan if day is None else float(day.toordinal())
+
+            return ordinal
+        if self.kind == "integer" and self.span == (0.0, 1.0):
+            return lambda text: _TRUTH[text.casefold()] if text.casefold() in _TRUTH else dialect.number(text)
+        return dialect.number
 
     def snap(self, values: ArrayLike) -> NDArray[np.float64]:
         """The nearest value that the column allows; a continuous one is rounded to its decimals.
@@ -264,6 +271,29 @@ class Column(BaseModel):
         if self.levels is not None:
             return self.levels[value]
         return date.fromordinal(value).isoformat() if self.kind == "date" else str(value)
+
+
+_TRUTH = {"false": 0.0, "true": 1.0}
+
+
+def _level_parser(levels: tuple[str, ...], dialect: Dialect) -> Callable[[str], float]:
+    places = {level: float(place) for place, level in enumerate(levels)}
+    # Other ways to write a level come after all levels as they are spelt.
+    others = {PLAIN.whole(dialect.whole(level)): place for level, place in reversed(places.items())}
+    folded = {level.casefold(): place for level, place in places.items()}
+    if len(levels) == 2 and folded.keys() in ({"false", "true"}, {"0", "1"}):
+        false, true = (folded.get(word, folded.get(code, 0.0)) for word, code in (("false", "0"), ("true", "1")))
+        truth = {"false": false, "0": false, "true": true, "1": true}
+    else:
+        truth = {}
+
+    def place_of(text: str) -> float:
+        if text in places:
+            return places[text]
+        whole = PLAIN.whole(dialect.whole(text))
+        return others.get(whole, truth.get(whole.casefold(), math.nan))
+
+    return place_of
 
 
 def _scale(bound: int | float | str | None) -> float:

@@ -59,6 +59,7 @@ CODINGS: tuple[tuple[str, ...], ...] = (
     ("N", "Y"),
     ("false", "true"),
     ("False", "True"),
+    ("FALSE", "TRUE"),
     ("negative", "positive"),
     ("0", "1"),
 )

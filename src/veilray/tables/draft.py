@@ -15,11 +15,15 @@ from typing import Any
 
 from pydantic import TypeAdapter, ValidationError
 
-from veilray.tables.column import MISSING_WORDS, Kind, Name, parse_date, parse_number
+from veilray.tables.column import Kind, Name, parse_number
 from veilray.tables.dictionary import CODINGS, Public, is_identifier, is_patient, public_bounds
+from veilray.tables.draft_dialect import draft_dialect
 from veilray.tables.draft_text import Draft, DraftColumn
 from veilray.tables.extra import needed
 from veilray.tables.texts import open_texts
+from veilray.text.dialect import Dialect
+from veilray.text.dialect_entries import GivenDialect
+from veilray.text.normal_form import normal_text
 
 __all__ = ["FEWEST_ROWS", "draft_schema"]
 
@@ -38,19 +42,22 @@ class _Tally:
 
     name: str
     public: Public | None
+    dialect: Dialect
     cells: int = 0
     missing: int = 0
     numbers: int = 0
     wholes: int = 0
     days: int = 0
+    timed: int = 0
     outside: int = 0
     counts: Counter[str] = field(default_factory=Counter)
     many: bool = False
     all_different: bool = True
 
     def take(self, texts: list[str], times: list[int]) -> None:
-        for text, number in zip(map(str.strip, texts), times, strict=True):
-            if text in MISSING_WORDS:
+        for written, number in zip(texts, times, strict=True):
+            text = self.dialect.whole(normal_text(written))
+            if self.dialect.is_missing(text):
                 self.missing += number
             else:
                 self.cells += number
@@ -58,13 +65,15 @@ class _Tally:
                 self._count(text, number)
 
     def _look(self, text: str, times: int) -> None:
-        value = parse_number(text)
+        value = self.dialect.number(text)
         if not isnan(value):
             self.numbers += times
             self.wholes += times * value.is_integer()
             self.outside += times * (self.public is not None and not self.public.low <= value <= self.public.high)
-        elif parse_date(text) is not None:
+        if self.dialect.day(text) is not None:
             self.days += times
+        elif self.dialect.has_time(text):
+            self.timed += times
 
     def _count(self, text: str, times: int) -> None:
         if not self.many:
@@ -91,11 +100,14 @@ class _Tally:
         return sorted((text for text in enough if _is_name(text)), key=_numeric_then_text)
 
 
-def draft_schema(source: Any, *, on_progress: Callable[[int, int], None] | None = None) -> Draft:
-    """Draft a schema from the names and types of a table.
+def draft_schema(
+    source: Any, *, dialect: GivenDialect = None, on_progress: Callable[[int, int], None] | None = None
+) -> Draft:
+    """Draft a schema from the names and types of a table, and the dialect that it is written in.
 
     Args:
-        source: path of a `.csv`, `.tsv` or `.parquet` file, a `pandas.DataFrame` or a `pyarrow.Table`.
+        source: path of a file (`EXTENSIONS`), a `pandas.DataFrame` or a `pyarrow.Table`.
+        dialect: entries of the dialect that are known; the others are drafted.
         on_progress: as in `read_records`.
 
     Returns:
@@ -106,11 +118,14 @@ def draft_schema(source: Any, *, on_progress: Callable[[int, int], None] | None 
         TypeError: a source of another type.
         ImportError: without the extra `tables`.
     """
-    texts = open_texts(source)
+    drafted_dialect = draft_dialect(source, dialect)
+    used = drafted_dialect.dialect
+    texts = open_texts(source, used)
     value_counts = needed("pyarrow.compute").value_counts
-    tallies = [_Tally(name, public_bounds(name)) for name in texts.names]
+    names = [name for name in texts.names if name not in texts.unreadable]
+    tallies = [_Tally(name, public_bounds(name), used) for name in names]
     rows = 0
-    for batch in texts.batches(texts.names):
+    for batch in texts.batches(names):
         rows += len(batch)
         for tally, column in zip(tallies, batch.columns, strict=True):
             if not tally.is_settled:
@@ -122,7 +137,7 @@ def draft_schema(source: Any, *, on_progress: Callable[[int, int], None] | None 
         raise ValueError("table must have one row or more below its header, got none")
     patient = next((name for name in texts.names if is_patient(name) and _is_name(name)), None)
     columns: list[DraftColumn] = []
-    left_out: list[tuple[str, str]] = []
+    left_out: list[tuple[str, str]] = list(texts.unreadable.items())
     for tally in tallies:
         if tally.name == patient:
             continue
@@ -133,20 +148,32 @@ def draft_schema(source: Any, *, on_progress: Callable[[int, int], None] | None 
             columns.append(drafted)
     if not columns:
         raise ValueError("table must have a column that can be released, got identifiers and free text only")
-    return Draft(tuple(columns), patient, tuple(left_out))
+    return Draft(tuple(columns), patient, tuple(left_out), used, drafted_dialect.questions)
 
 
 def _column(tally: _Tally) -> DraftColumn | str:
     """The drafted column, or why there is none."""
+    reason = _reason_to_leave_out(tally)
+    if reason is not None:
+        return reason
+    if tally.mostly(tally.days):
+        return _bounded(tally, "date", None)
+    return _numeric(tally) if tally.mostly(tally.numbers) else _named(tally)
+
+
+def _reason_to_leave_out(tally: _Tally) -> str | None:
+    coded = any(tally.counts.keys() <= set(coding) for coding in CODINGS)
     if not _is_name(tally.name):
         return "a name must be 1 to 64 plain characters that do not begin with a formula sign"
     if is_identifier(tally.name):
         return "its name says that it points at a person or a record"
     if not tally.cells:
-        return "no row holds a value"
-    if tally.mostly(tally.days):
-        return _bounded(tally, "date", None)
-    return _numeric(tally) if tally.mostly(tally.numbers) else _named(tally)
+        return "no row holds a value: all cells are missing"
+    if len(tally.counts) == 1 and tally.cells >= FEWEST_ROWS and tally.public is None and not coded:
+        return "all rows hold one and the same: a constant tells nothing"
+    if not tally.mostly(tally.days) and tally.mostly(tally.days + tally.timed):
+        return "its days have a time of day: cut it off, and keep the day"
+    return None
 
 
 def _numeric(tally: _Tally) -> DraftColumn | str:
@@ -177,6 +204,8 @@ _KIND = "kind and unit"
 
 
 def _named(tally: _Tally) -> DraftColumn | str:
+    if not tally.mostly(tally.numbers) and 2 * tally.numbers > tally.cells and len(tally.counts) > _MOST_LEVELS:
+        return "numbers and other texts stand in it: a text that means a missing cell goes into the dialect's missing"
     if tally.many or tally.is_unique:
         return "its texts are nearly all different: it looks like an identifier or free text"
     seen = set(tally.counts)
@@ -186,7 +215,7 @@ def _named(tally: _Tally) -> DraftColumn | str:
         return DraftColumn(tally.name, "categorical", None, None, coding, _may_miss(tally, notes), "", tuple(notes))
     levels = tally.shown()
     if len(levels) < 2:
-        return f"fewer than two texts stand in {FEWEST_ROWS} rows or more: it looks like free text or a constant"
+        return f"fewer than two texts stand in {FEWEST_ROWS} rows or more: it looks like free text"
     notes = [
         f"these levels were read from this table, where {FEWEST_ROWS} rows or more show each",
         "keep those that a code book or a form names, and add the others that it names",

@@ -11,7 +11,9 @@ from os import PathLike
 from pathlib import Path
 
 from veilray.tables.column import Kind
+from veilray.tables.draft_dialect import Question
 from veilray.tables.schema import Policy, Schema
+from veilray.text.dialect import PLAIN, Dialect
 
 __all__ = ["Draft", "DraftColumn"]
 
@@ -49,11 +51,15 @@ class Draft:
         columns: in the table's order.
         patient: the column whose name says whose record a row is.
         left_out: the other columns of the table, each with the reason.
+        dialect: how the table is written, as far as it shows.
+        questions: what it does not show, for a person to answer.
     """
 
     columns: tuple[DraftColumn, ...]
     patient: str | None
     left_out: tuple[tuple[str, str], ...]
+    dialect: Dialect = PLAIN
+    questions: tuple[Question, ...] = ()
 
     @property
     def open_columns(self) -> tuple[str, ...]:
@@ -73,6 +79,7 @@ class Draft:
         ]
         if self.patient is not None:
             lines.append(f"patient: {_quoted(self.patient)}  # CONFIRM: it says whose record a row is; never released")
+        lines.extend(self._dialect_lines())
         lines.append("columns:")
         for column in self.columns:
             lines.extend(_lines(column))
@@ -82,6 +89,25 @@ class Draft:
             lines.append("# Columns that are left out:")
             lines.extend(f"#   {_quoted(name)}: {reason}" for name, reason in self.left_out)
         return _HEAD + "\n".join(lines) + "\n"
+
+    def _dialect_lines(self) -> list[str]:
+        """What the default has otherwise, the missing words, and what must be answered."""
+        asked: dict[str, list[str]] = {}
+        for question in self.questions:
+            asked.setdefault(question.entry, []).append(question.sentence.partition(": ")[2])
+        still_open = {question.entry for question in self.questions if question.is_open}
+        told = {**self.dialect.told(), **dict.fromkeys(still_open), "missing": list(self.dialect.missing)}
+        lines = ["dialect:  # CONFIRM: how the table is written; the empty cell is always missing"]
+        for entry in (name for name in Dialect.model_fields if name in told):
+            lines += [f"  # CONFIRM: {_on_one_line(sentence)}" for sentence in asked.get(entry, [])]
+            value = told[entry]
+            if entry in still_open:
+                lines.append(f"  {entry}:  # CONFIRM: give the answer")
+            elif isinstance(value, list):
+                lines.append(f"  {entry}: [{', '.join(map(_quoted, value))}]")
+            else:
+                lines.append(f"  {entry}: {_quoted(value)}")
+        return lines
 
     def to_yaml(self, path: str | PathLike[str]) -> None:
         """Write the YAML to a file; one that is there is replaced."""
@@ -101,6 +127,10 @@ def _lines(column: DraftColumn) -> list[str]:
         lines.append(f"    unit: {_quoted(column.unit)}")
     lines.append(f"    missing: {'true' if column.missing else 'false'}")
     return lines
+
+
+def _on_one_line(text: str) -> str:
+    return text if text.isprintable() else json.dumps(text)
 
 
 def _quoted(text: str) -> str:

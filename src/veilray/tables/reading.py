@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -14,15 +14,27 @@ from veilray.tables.extra import needed
 from veilray.tables.records import Records, RefusedRow
 from veilray.tables.schema import Schema
 from veilray.tables.texts import Texts, open_texts
+from veilray.text.dialect import Dialect
+from veilray.text.normal_form import normal_text, patient_key
 
 __all__ = ["Progress", "ignored_columns", "read_records"]
 
 Progress = Callable[[int, int], None]
 
 _LONGEST_CELL = 65_536
-_GOOD, _TOO_LONG = 0, 5
-_REASONS = ("", "wrong type", "out of bounds", "unseen level", "missing")
-_GOT = ("", "something else", "a value out of bounds", "another text", "nothing", f"more than {_LONGEST_CELL:,} bytes")
+_GOOD, _TOO_LONG, _TIMED = 0, 5, 6
+_REASONS = ("", "wrong type", "out of bounds", "unseen level", "missing", "", "wrong type")
+_GOT = (
+    "",
+    "something else",
+    "a value out of bounds",
+    "another text",
+    "nothing",
+    f"more than {_LONGEST_CELL:,} bytes",
+    "a day with a time of day, which must be cut off",
+)
+_BY_POLICY = tuple(code for code, reason in enumerate(_REASONS) if reason)
+_MOST_SHOWN = 20
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,24 +47,26 @@ class _Faults:
     counts: NDArray[np.int64]
 
 
-def ignored_columns(source: Any, schema: Schema) -> tuple[str, ...]:
+def ignored_columns(source: Any, schema: Schema, *, dialect: Dialect | None = None) -> tuple[str, ...]:
     """The columns of a table that the schema does not name, and that reading leaves out; errors as `read_records`."""
     known = {*schema.names, schema.patient}
-    return tuple(name for name in open_texts(source).names if name not in known)
+    return tuple(name for name in open_texts(source, dialect or schema.dialect).names if name not in known)
 
 
 def read_records(
-    source: Any, schema: Schema, *, on_progress: Progress | None = None
+    source: Any, schema: Schema, *, dialect: Dialect | None = None, on_progress: Progress | None = None
 ) -> tuple[Records, list[RefusedRow]]:
     """Read a table by its schema.
 
     Columns that the schema does not name are not read; `ignored_columns` lists them. A row without a patient, with a
-    cell of more than 65,536 bytes, or with a wrong number of cells is always refused.
+    cell of more than 65,536 bytes, or with a wrong number of cells is always refused. Names, levels and patients are
+    compared in one normal form (`veilray.text`).
 
     Args:
-        source: path of a `.csv`, `.tsv` or `.parquet` file, a `pandas.DataFrame` or a `pyarrow.Table`.
+        source: path of a file (`EXTENSIONS`), a `pandas.DataFrame` or a `pyarrow.Table`.
         schema: columns and policy.
-        on_progress: called with how much is done and how much there is: bytes of a CSV file, rows of the others.
+        dialect: how this table is written; the schema's unless given.
+        on_progress: called with how much is done and how much there is: bytes of a text, rows of the others.
 
     Returns:
         The good rows, perhaps none, and the refused ones, both in the order of the source.
@@ -63,11 +77,14 @@ def read_records(
         TypeError: a source of another type.
         ImportError: without the extra `tables`.
     """
-    texts = open_texts(source)
-    reader = _Reader(schema)
+    dialect = schema.dialect if dialect is None else dialect
+    texts = open_texts(source, dialect)
+    reader = _Reader(schema, dialect)
     absent = [name for name in reader.names if name not in texts.names]
     if absent:
-        raise ValueError(f"table must have the columns of the schema, got none named {', '.join(map(repr, absent))}")
+        raise ValueError(
+            f"table must have the columns of the schema, got none named {_listed(absent)} among {_listed(texts.names)}"
+        )
     for batch in texts.batches(reader.names):
         reader.take(batch)
         if on_progress is not None:
@@ -76,8 +93,8 @@ def read_records(
 
 
 class _Reader:
-    def __init__(self, schema: Schema) -> None:
-        self.schema = schema
+    def __init__(self, schema: Schema, dialect: Dialect) -> None:
+        self.schema, self.dialect = schema, dialect
         self.names = (*schema.names, *(() if schema.patient is None else (schema.patient,)))
         self._seen = 0
         self._values: list[NDArray[np.float64]] = []
@@ -94,7 +111,7 @@ class _Reader:
         for place, column in enumerate(columns):
             values[:, place], codes[:, place] = self._cells(place, column, batch.column(place))
         if self.schema.patient is not None:
-            patients, codes[:, -1] = _patients(batch.column(len(columns)))
+            patients, codes[:, -1] = _patients(batch.column(len(columns)), self.dialect)
             self._check_errors(len(columns), codes[:, -1])
         bad = codes.any(axis=1)
         good = ~bad
@@ -116,20 +133,24 @@ class _Reader:
 
     def _cells(self, place: int, column: Column, texts: Any) -> tuple[NDArray[np.float64], NDArray[np.int8]]:
         different, which, too_long = _different(texts)
-        values, reasons = column.read(different)
+        values, reasons = column.read(different, self.dialect)
         codes = np.zeros(len(different), dtype=np.int8)
-        for code, reason in enumerate(_REASONS[1:], start=1):
+        for code, reason in enumerate(_REASONS[1:_TOO_LONG], start=1):
             codes[reasons == reason] = code
+        if column.kind == "date":
+            for wrong in np.flatnonzero(codes == _REASONS.index("wrong type")):
+                if self.dialect.has_time(normal_text(different[wrong])):
+                    codes[wrong] = _TIMED
         codes[too_long] = _TOO_LONG
         self._check_errors(place, codes[which])
-        replaced = [code for code in range(1, _TOO_LONG) if self.schema.policy.action(_REASONS[code]) == "replace"]
+        replaced = [code for code in _BY_POLICY if self.schema.policy.action(_REASONS[code]) == "replace"]
         at = np.isin(codes, replaced)
         values[at] = column.snap(values[at])
         codes[at] = _GOOD
         return values[which], codes[which]
 
     def _check_errors(self, place: int, codes: NDArray[np.int8]) -> None:
-        for code in range(1, _TOO_LONG):
+        for code in _BY_POLICY:
             if self.schema.policy.action(_REASONS[code]) != "error":
                 continue
             found = np.flatnonzero(codes == code)
@@ -148,9 +169,7 @@ class _Reader:
             others = "" if number == 1 else f" (and {number - 1} other{'s' if number > 2 else ''})"
             what, got = self._must(place), _GOT[code]
             raise ValueError(f"{what} in every row, got {got} in row {row_of[first]}{others}")
-        refused = [
-            RefusedRow(row, f"row must have {len(texts.names)} cells, got {cells}") for row, cells in texts.ragged
-        ]
+        refused = [RefusedRow(row, f"row must have {texts.width} cells, got {cells}") for row, cells in texts.ragged]
         for faults in self._faults:
             for place, column, code, count in zip(
                 row_of[faults.places].tolist(),
@@ -171,7 +190,12 @@ class _Reader:
         if place == len(self.schema.columns):
             return f"{self.schema.patient} must be given"
         column = self.schema.columns[place]
-        return f"{column.name} must be {column.allowed}"
+        return f"{column.name} must be {column.allowed_in(self.dialect)}"
+
+
+def _listed(names: Sequence[str]) -> str:
+    more = ", ..." if len(names) > _MOST_SHOWN else ""
+    return ", ".join(map(repr, names[:_MOST_SHOWN])) + more
 
 
 def _different(texts: Any) -> tuple[NDArray[np.object_], NDArray[np.int64], NDArray[np.bool_]]:
@@ -187,9 +211,15 @@ def _different(texts: Any) -> tuple[NDArray[np.object_], NDArray[np.int64], NDAr
     )
 
 
-def _patients(texts: Any) -> tuple[NDArray[np.object_], NDArray[np.int8]]:
+def _patients(texts: Any, dialect: Dialect) -> tuple[NDArray[np.object_], NDArray[np.int8]]:
     different, which, too_long = _different(texts)
-    names = np.array([text.strip() for text in different], dtype=object)
-    codes = np.where(names == "", _REASONS.index("missing"), _GOOD).astype(np.int8)
+    keys = np.array([_key(text, dialect) for text in different], dtype=object)
+    codes = np.where(keys == "", _REASONS.index("missing"), _GOOD).astype(np.int8)
     codes[too_long] = _TOO_LONG
-    return names[which], codes[which]
+    return keys[which], codes[which]
+
+
+def _key(text: str, dialect: Dialect) -> str:
+    """The patient's key; empty where the cell is missing, so that nobody is called NA."""
+    cell = normal_text(text)
+    return "" if dialect.is_missing(cell) else patient_key(dialect.whole(cell)) or ""

@@ -17,6 +17,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 
 from veilray.tables.column import Column, Name
 from veilray.tables.extra import needed
+from veilray.text.dialect import PLAIN, Dialect
 
 __all__ = ["Action", "Policy", "Schema"]
 
@@ -60,6 +61,7 @@ class Schema(BaseModel):
         patient: the column that says whose record a row is; it is never released and is not one of `columns`.
         columns: 1 to 1,000, with distinct names.
         policy: what happens to a row that does not fit.
+        dialect: how the table is written; the strict default where the file has none.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -70,6 +72,7 @@ class Schema(BaseModel):
     patient: Name | None = None
     columns: Annotated[tuple[Column, ...], Field(min_length=1, max_length=_MOST_COLUMNS)]
     policy: Policy = Policy()
+    dialect: Dialect = PLAIN
 
     @model_validator(mode="after")
     def _distinct(self) -> Schema:
@@ -112,12 +115,17 @@ class Schema(BaseModel):
 
     def sha256(self) -> str:
         """Hexadecimal hash of everything the schema says; the layout of its file does not count."""
-        told = json.dumps(self.model_dump(mode="json"), sort_keys=True, separators=(",", ":"))
+        told = json.dumps(self._told(), sort_keys=True, separators=(",", ":"))
         return hashlib.sha256(told.encode()).hexdigest()
+
+    def _told(self, *, exclude_none: bool = False) -> dict[str, Any]:
+        """The entries; of the dialect those that are not the default's, and none where it is the default."""
+        told = self.model_dump(mode="json", exclude_none=exclude_none, exclude={"dialect"})
+        return {**told, "dialect": self.dialect.told()} if self.dialect != PLAIN else told
 
     def to_text(self) -> str:
         """The schema as YAML; raises ImportError without the extra `tables`."""
-        told = self.model_dump(mode="json", exclude_none=True)
+        told = self._told(exclude_none=True)
         for column in told["columns"]:
             if not column["unit"]:
                 del column["unit"]

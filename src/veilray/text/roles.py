@@ -113,7 +113,8 @@ def resolve_roles(
         candidates = _candidates(role, [name for name in names if name not in taken])
         if len(candidates) > 1:
             raise ValueError(
-                f"{what} must have one column for {role}, got {_shown(candidates)}: {_cure(role, candidates[0])}"
+                f"{what} must have one column for {role}, got {_shown(candidates)}: {_cure(role, candidates[0])}, "
+                f"or --columns {role}= for none"
             )
         if candidates:
             found[role] = candidates[0]
@@ -152,7 +153,7 @@ def _folded(name: str) -> str:
 
 
 def _cure(role: str, name: str) -> str:
-    return f"say which it is with --columns {role}={name} (columns= in Python), or --columns {role}= for none"
+    return f"say which it is with --columns {role}={name} (columns= in Python)"
 
 
 def _shown(names: Sequence[str]) -> str:

@@ -40,7 +40,7 @@ from veilray.methods.training_record import Overlap, find_training_record, relea
 from veilray.places import check_apart
 from veilray.privacy import Entropy, Guarantee, Mechanism, Releases, SystemEntropy
 from veilray.tables import Column, Records, RefusedRow, Schema
-from veilray.text import patient_key
+from veilray.text import PLAIN, patient_key
 
 __all__ = ["TableOutcome", "TablePlan", "continue_table", "drawn_records", "plan_table", "start_table"]
 
@@ -277,7 +277,7 @@ def _complete(
 def _released_schema(model: CADPTable, leaving: Sequence[str]) -> Schema:
     """What leaves, in the schema's order: the row, and the conditions that are not withheld; no patient."""
     schema = model.schema.only([*model.row_schema.names, *leaving])
-    return schema.model_copy(update={"patient": None})
+    return schema.model_copy(update={"patient": None, "dialect": PLAIN})  # it is written in the default dialect
 
 
 def _joined(schema: Schema, rows: Records, released: Facts) -> np.ndarray:
