@@ -85,6 +85,17 @@ def test_a_state_is_json_and_tensors_and_comes_back(fitted: Autoencoder, held_ou
     assert np.allclose(again.bits_per_dimension(held_out), fitted.bits_per_dimension(held_out), atol=1e-3)
 
 
+def test_what_is_loaded_lies_in_memory_as_what_was_fitted(fitted: Autoencoder) -> None:
+    """Then both are summed in the same order, on whatever processor. In a file tensors begin anywhere."""
+    description, tensors = fitted.state()
+    again = restore(description, load(save(tensors)))
+    for autoencoder in (fitted, again):
+        for name, tensor in autoencoder._tensors().items():
+            assert tensor.data_ptr() % 64 == 0, name
+    for name, tensor in fitted._tensors().items():
+        assert tensor.stride() == again._tensors()[name].stride(), name
+
+
 def test_altered_states_are_refused(fitted: Autoencoder) -> None:
     description, tensors = fitted.state()
     name = next(iter(tensors))

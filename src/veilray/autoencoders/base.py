@@ -217,7 +217,8 @@ class Autoencoder(ABC):
         if found != cls.name:
             raise ValueError(f"the autoencoder must be {cls.name!r}, got {found!r}")
         try:
-            return cls._restore(dict(description["config"]), dict(description["figures"]), tensors)
+            placed = {name: tensor.clone() for name, tensor in tensors.items()}  # in a file they begin anywhere
+            return cls._restore(dict(description["config"]), dict(description["figures"]), placed)
         except (TypeError, KeyError, RuntimeError):  # torch raises the last for shapes beyond 64 bits
             raise ValueError(f"the config must be that of a {cls.name}, got {description.get('config')!r}") from None
 
@@ -275,7 +276,8 @@ def _check_images(what: str, images: Images, shape: tuple[int, int, int]) -> Non
 
 def _chunks(images: Images) -> Iterator[Tensor]:
     for start in range(0, len(images), _CHUNK):
-        yield torch.from_numpy(images[start : start + _CHUNK].astype(np.float32))
+        # Widened by torch, whose memory begins at a multiple of 64 bytes: where a row begins decides how it is summed.
+        yield torch.from_numpy(np.array(images[start : start + _CHUNK])).float()
 
 
 def _to_pixels(levels: Tensor) -> Tensor:

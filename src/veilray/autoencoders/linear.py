@@ -103,7 +103,8 @@ class LinearAutoencoder(Autoencoder):
         unseen = len(rows) / max(1, len(rows) - 1 - config.features)
         residual = max(total - float(variances.sum()), 0.0) / max(config.pixels - config.features, 1) * unseen
         found = (solver.mean_ + 0.5, solver.components_, variances, np.asarray(residual))
-        fitted = cls(config, *(torch.from_numpy(np.array(part, np.float32)) for part in found))
+        # Row by row and in torch's own memory, as `restore` has them: sums of float32 depend on the order of numbers.
+        fitted = cls(config, *(torch.from_numpy(np.array(part, np.float32, order="C")).clone() for part in found))
         figures = fitted._measure(validation)
         if on_progress:
             on_progress(1, 1, f"held-out {figures['bits_per_dimension']:.3f} bits/dim")

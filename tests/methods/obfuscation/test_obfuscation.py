@@ -151,6 +151,16 @@ def test_an_option_of_an_encoder_needs_one(fitted: Fitted, tmp_path: Path) -> No
     assert not (tmp_path / "model").exists()
 
 
+_ROUNDED = 0.001
+"""Share of pixels that may differ between two runs of one autoencoder. In which order its float32 is summed depends on
+the processor and on where in memory a row begins, and a level between two grey levels may then go to the other one. Not
+more is promised: the map alone works on whole numbers, and is exact."""
+
+
+def _changed(one: np.ndarray, other: np.ndarray) -> float:
+    return float((one != other).mean())
+
+
 @pytest.mark.parametrize("encoder", ["pca", "vae"])
 @pytest.mark.parametrize("order", ["map-last", "map-first", "no-map"])
 def test_every_order_with_every_encoder(blobs: Collection, tmp_path: Path, encoder: str, order: str) -> None:
@@ -160,11 +170,11 @@ def test_every_order_with_every_encoder(blobs: Collection, tmp_path: Path, encod
     key, other = Key.fresh(), Key.fresh()
     obfuscated = model.obfuscate(images, key)
     assert (obfuscated.shape, obfuscated.dtype) == (images.shape, np.uint8)
-    np.testing.assert_array_equal(obfuscated, Obfuscation.load(tmp_path / "m").obfuscate(images, key))
-    keyed = not np.array_equal(obfuscated, model.obfuscate(images, other))
+    assert _changed(obfuscated, Obfuscation.load(tmp_path / "m").obfuscate(images, key)) < _ROUNDED
+    keyed = _changed(obfuscated, model.obfuscate(images, other)) > 0.1
     assert keyed is model.recipe.keyed is (order != "no-map")
     if order == "no-map":
-        np.testing.assert_array_equal(obfuscated, model.autoencoder.reconstruct(images))
+        assert _changed(obfuscated, model.autoencoder.reconstruct(images)) < _ROUNDED
     if order == "map-last":
         assert len(np.unique(obfuscated)) <= model.recipe.maps.levels
     assert any(name.startswith("encoder_") for name in model.card.figures)
@@ -178,4 +188,4 @@ def test_sampled_codes_differ_from_call_to_call(blobs: Collection, tmp_path: Pat
     key = Key.fresh()
     assert not np.array_equal(model.obfuscate(images, key), model.obfuscate(images, key))
     first, second = (model.obfuscate(images, key, entropy=SeededEntropy(3)) for _ in range(2))
-    np.testing.assert_array_equal(first, second)
+    assert _changed(first, second) < _ROUNDED
