@@ -10,6 +10,7 @@ from fractions import Fraction
 import numpy as np
 import pytest
 
+from veilray.errors import Refused
 from veilray.images import Collection, ImageRef
 from veilray.methods import condition_rules, draw_conditions, facts_of
 from veilray.privacy import ConditionPolicy, SeededEntropy
@@ -47,14 +48,14 @@ def test_randomised_labels_follow_their_epsilon(scanned: Callable[[int], Collect
 @pytest.mark.parametrize(
     ("policies", "levels", "message"),
     [
-        ({"label": "secret"}, LEVELS, "public, randomised:EPSILON or withheld"),
+        ({"label": "secret"}, LEVELS, "public, public:unique, randomised:EPSILON or withheld"),
         ({"label": "randomised"}, LEVELS, "must hold its epsilon"),
         ({"label": "randomised:0"}, LEVELS, "above 0"),
         ({"label": "randomised:x"}, LEVELS, "decimal number or a fraction"),
         ({"label": "randomised:1"}, {}, "public list of two or more"),
         ({"label": "randomised:1"}, {"label": ("NORMAL", "OTHER")}, "one of the public levels"),
         ({"age": "public"}, LEVELS, "condition must be one of label"),
-        ({"label": "public:2"}, LEVELS, "public, randomised:EPSILON or withheld"),
+        ({"label": "public:2"}, LEVELS, "public, public:unique, randomised:EPSILON or withheld"),
     ],
 )
 def test_wrong_policies_are_named(
@@ -167,7 +168,7 @@ def test_wrong_bounds_and_budgets_are_named(
 def test_a_draw_is_refused_beside_the_same_values_in_clear(scanned: Callable[[int], Collection]) -> None:
     refs = [replace(ref, conditions={"diagnosis": ref.label or "", "view": "PA"}) for ref in scanned(4).refs]
     policies = {"label": "randomised:1", "diagnosis": "public"}
-    with pytest.raises(ValueError, match="label must not be randomised while diagnosis"):
+    with pytest.raises(Refused, match="label must not be randomised while diagnosis"):
         condition_rules(policies, LEVELS, facts_of(refs))
     assert condition_rules({**policies, "diagnosis": "withheld", "view": "public"}, LEVELS, facts_of(refs))
 

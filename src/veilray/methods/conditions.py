@@ -1,7 +1,8 @@
 """What leaves with the picture: every condition (label, view, manifest column) under a stated policy.
 
 public: released as it is, not covered. randomised: drawn once, with its own epsilon and its own randomness; decoder,
-folder and manifest see only the draw. withheld: not released. A condition that nobody names is withheld.
+folder and manifest see only the draw. withheld: not released. A condition that nobody names is withheld. What a public
+condition gives away of the others is looked at in `revealing`.
 
 A condition is a category or a number. A category is drawn over a **public** list of levels, by k-ary randomised
 response. A number has **public** bounds and is drawn within them, by grid Laplace noise: `privacy.bounded_number` has
@@ -19,6 +20,7 @@ from typing import TypeAlias
 import numpy as np
 
 from veilray.methods.declared import Facts
+from veilray.methods.revealing import check_hidden, check_not_identifying
 from veilray.privacy import ConditionPolicy, Entropy, exact
 from veilray.privacy.bounded_number import check_bounds, number_noise, release_numbers
 from veilray.privacy.mechanisms.randomised_response import respond
@@ -37,12 +39,13 @@ _NUMBER = re.compile(r"[+-]?[0-9]{1,24}([.][0-9]{0,24})?([eE][+-]?[0-9]{1,2})?")
 @dataclass(frozen=True)
 class ConditionRule:
     """One condition and how it leaves. `levels` is the public list that a `randomised` category is drawn over; `bounds`
-    are the public bounds of a number, which has no levels."""
+    are the public bounds of a number, which has no levels; `unique` allows a public one to differ for every record."""
 
     name: str
     policy: ConditionPolicy
     levels: tuple[str, ...] = ()
     bounds: Bounds | None = None
+    unique: bool = False
 
 
 def condition_rules(
@@ -57,7 +60,8 @@ def condition_rules(
     """Read the policies a user gave and check them against the collection, before anything is drawn.
 
     Args:
-        policies: condition name to `public`, `withheld` or `randomised:EPSILON`; `label` is a condition.
+        policies: condition name to `public`, `withheld` or `randomised:EPSILON`; `label` is a condition. One that may
+            differ for every record is `public:unique`.
         levels_of: public levels of each condition (from the model card or the user), for `randomised`.
         facts: of each record to be released: name to value; empty text is no value.
         bounds_of: public bounds, exact; a condition with bounds is a number, whatever levels it has.
@@ -66,8 +70,10 @@ def condition_rules(
 
     Raises:
         ValueError: for an unknown policy or condition, levels that are not given, a value outside them, a level that
-            cannot be a folder name, bounds that are not low < high, a value that is no number, a public number outside
-            its bounds, or a randomised condition that is public under another name. No message repeats a value.
+            cannot be a folder name, bounds that are not low < high, a value that is no number, or a public number
+            outside its bounds.
+        Refused: for public conditions that on these records tell a hidden one exactly, or that differ for every record;
+            see `revealing`. No message repeats a value.
     """
     known = {name for row in facts for name in row}.union(always)
     rules = []
@@ -81,7 +87,7 @@ def condition_rules(
         rules.append(_rule(name, text, tuple(levels_of.get(name, ())), (bounds_of or {}).get(name), any_text))
     for rule in rules:
         _check_values(rule, facts, any_text)
-    _check_twins(rules, facts)
+    _check_revealing(rules, facts)
     return tuple(rules)
 
 
@@ -114,11 +120,14 @@ def _rule(name: str, text: str, levels: tuple[str, ...], bounds: Bounds | None, 
     word, _, epsilon = text.partition(":")
     if bounds is not None:
         check_bounds(*bounds, f"bounds of {name}")
-    if word in ("public", "withheld") and not epsilon:
-        policy = ConditionPolicy(policy=word)  # type: ignore[arg-type]
-        return ConditionRule(name, policy, bounds=bounds if word == "public" else None)
+    if text in ("public", "public:unique"):
+        return ConditionRule(name, ConditionPolicy(policy="public"), bounds=bounds, unique=text != "public")
+    if text == "withheld":
+        return ConditionRule(name, ConditionPolicy(policy="withheld"))
     if word != "randomised":
-        raise ValueError(f"policy of {name} must be public, randomised:EPSILON or withheld, got {text!r}")
+        raise ValueError(
+            f"policy of {name} must be public, public:unique, randomised:EPSILON or withheld, got {text!r}"
+        )
     if not epsilon:
         raise ValueError(f"policy of {name} must hold its epsilon, such as randomised:1, got {text!r}")
     if bounds is None:
@@ -164,21 +173,16 @@ def _check_values(rule: ConditionRule, facts: Facts, any_text: bool) -> None:
             raise ValueError(f"{rule.name} must be letters, digits, space or ._+- to be released, got other characters")
 
 
-def _check_twins(rules: Sequence[ConditionRule], facts: Facts) -> None:
-    """A randomised condition that leaves in clear under another name as well is not protected by its draw."""
-    values = {
-        rule.name: [row.get(rule.name, "") for row in facts] for rule in rules if rule.policy.policy != "withheld"
-    }
-    public = [rule.name for rule in rules if rule.policy.policy == "public"]
+def _check_revealing(rules: Sequence[ConditionRule], facts: Facts) -> None:
+    """A condition that public ones tell is not protected by its policy, and one that differs everywhere is a name."""
+    values = {rule.name: [row.get(rule.name, "") for row in facts] for rule in rules}
+    policy_of = {rule.name: rule.policy.policy for rule in rules}
     for rule in rules:
-        if rule.policy.policy != "randomised" or len(set(values[rule.name])) < 2:
-            continue
-        for name in public:
-            if values[name] == values[rule.name]:
-                raise ValueError(
-                    f"{rule.name} must not be randomised while {name}, which holds the same values, is public: "
-                    "its draw would protect nothing. Withhold one of them, or make both public"
-                )
+        if rule.policy.policy == "public" and not rule.unique:
+            check_not_identifying(rule.name, values[rule.name])
+    public = {name: values[name] for name, policy in policy_of.items() if policy == "public"}
+    hidden = {name: values[name] for name, policy in policy_of.items() if policy != "public"}
+    check_hidden(public, hidden, policy_of)
 
 
 def _number(value: str, name: str) -> Fraction:

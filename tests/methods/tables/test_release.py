@@ -439,6 +439,21 @@ def test_patients_are_charged(released: Release, tmp_path: Path) -> None:
     assert journal.spent("person-1-0") == 2 * 5 + 2 * 4
 
 
+def test_a_twin_among_the_conditions_of_a_table_is_refused(make_plan: Plan, people: Callable[..., Records]) -> None:
+    rows = people(30, 1)
+    age = rows.schema.index("age")
+    values = rows.values.copy()
+    values[:, age] = np.where(rows.column("diagnosis") == 1, 70, 40)
+    twins = Records(rows.schema, values, rows.rows, rows.patients)
+    for policies in ({"diagnosis": "public"}, {"age": "public", "diagnosis": "randomised:1"}):
+        with pytest.raises(Refused, match="which on these records tells it exactly"):
+            make_plan(twins, **policies)
+    assert make_plan(twins, age="public", diagnosis="public").guarantee.conditions["age"].policy == "public"
+    values[:, age] = np.arange(30) + 20
+    with pytest.raises(Refused, match="age must not be public, it is different for every record"):
+        make_plan(Records(rows.schema, values, rows.rows, rows.patients), age="public")
+
+
 # Started once, finished once.
 
 
