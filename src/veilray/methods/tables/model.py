@@ -224,7 +224,9 @@ class CADPTable(Model):
     def load(cls, folder: Path) -> Self:
         card = read_card(folder)
         flow = load_flow(folder, TabularFlow)
-        check_statement(folder, card.training, load_card(folder)["card"])
+        beside = load_card(folder)["card"]
+        if beside:  # models of 0.1.0 before the statement was stored twice have none; an edit would take two files too
+            check_statement(folder, card.training, beside)
         directions, _ = LatentDirections.load(folder)
         if _hash_of(folder) != card.weights_sha256:
             raise ValueError(f"{folder} must hold the weights its model card tells of, got others: fit the model anew")
