@@ -132,7 +132,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--out", type=Path, required=True, help="folder for the parts; made when absent")
     parser.add_argument("--data", type=Path, help="where the source files are, when not in their usual place")
     options = parser.parse_args(arguments)
-    print(f"reading {options.name}", file=sys.stderr, flush=True)  # some take a minute before the first result
+    print(f"reading {options.name}", file=sys.stderr, flush=True)  # before the first result some wait
     options.out.mkdir(parents=True, exist_ok=True)
     if options.name == "digits":
         digits(options.out)
