@@ -23,7 +23,7 @@ $(INSTALLED): pyproject.toml constraints.txt
 demo: $(INSTALLED)  ## Train a small model, release real images, write a page (DATA=folder for your own images)
 	$(BIN)/veilray demo --out $(OUT) $(if $(DATA),--data '$(DATA)')
 
-test: $(INSTALLED)  ## All tests that need no root (about 8 minutes on 2 cores)
+test: $(INSTALLED)  ## All tests that need no root (README says how long)
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist worksteal -m 'not soak' --cov=veilray --cov-report= $(ARGS)
 	$(BIN)/coverage report --include='src/veilray/privacy/*' --fail-under=95
 

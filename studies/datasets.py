@@ -19,6 +19,7 @@ import gzip
 import os
 import struct
 import sys
+import tempfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -132,14 +133,27 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--out", type=Path, required=True, help="folder for the parts; made when absent")
     parser.add_argument("--data", type=Path, help="where the source files are, when not in their usual place")
     options = parser.parse_args(arguments)
-    print(f"reading {options.name}", file=sys.stderr, flush=True)  # some take a minute before the first result
+    print(f"reading {options.name}", file=sys.stderr, flush=True)  # before the first result some wait
     options.out.mkdir(parents=True, exist_ok=True)
-    if options.name == "digits":
-        digits(options.out)
-    elif options.name == "fashion-mnist":
-        fashion_mnist(options.out, options.data or FASHION)
-    else:
-        kermany(options.out, options.data or Path(os.environ.get("VEILRAY_DATA", "../shared/data")))
+    with tempfile.TemporaryDirectory(prefix=".datasets-", dir=options.out) as scratch:
+        made = Path(scratch)
+        if options.name == "digits":
+            digits(made)
+        elif options.name == "fashion-mnist":
+            fashion_mnist(made, options.data or FASHION)
+        else:
+            kermany(made, options.data or Path(os.environ.get("VEILRAY_DATA", "../shared/data")))
+        _put_in_place(made, options.out)
+
+
+def _put_in_place(made: Path, out: Path) -> None:
+    """Move what was made to `out`: all of it, or nothing where a file there holds something else."""
+    for path in made.iterdir():
+        there = out / path.name
+        if there.exists() and there.read_bytes() != path.read_bytes():
+            raise SystemExit(f"--out must hold nothing else under these names, got another {there}: move it away")
+    for path in made.iterdir():
+        path.replace(out / path.name)
 
 
 if __name__ == "__main__":

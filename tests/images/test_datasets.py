@@ -49,3 +49,15 @@ def test_fashion_mnist_parts(script, tmp_path):
 def test_absent_data_is_said_with_its_cure(script, tmp_path, name, cure):
     with pytest.raises(SystemExit, match=cure):
         script.main([name, "--out", str(tmp_path), "--data", str(tmp_path / "none")])
+
+
+def test_a_file_of_somebody_else_stays(script, tmp_path, monkeypatch):
+    monkeypatch.setattr(script, "digits", lambda out: (out / "public.npz").write_bytes(b"ours"))
+    script.main(["digits", "--out", str(tmp_path)])
+    script.main(["digits", "--out", str(tmp_path)])  # the same again
+    assert [path.name for path in tmp_path.iterdir()] == ["public.npz"]
+    (tmp_path / "public.npz").write_bytes(b"mine")
+    with pytest.raises(SystemExit, match="must hold nothing else under these names"):
+        script.main(["digits", "--out", str(tmp_path)])
+    assert (tmp_path / "public.npz").read_bytes() == b"mine"
+    assert [path.name for path in tmp_path.iterdir()] == ["public.npz"]
