@@ -12,6 +12,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from veilray.images import write_image
 from veilray.ledger import Journal
 
 Run = Callable[..., "object"]
@@ -251,6 +252,24 @@ def test_a_release_is_itself_a_collection(veilray: Run, pictures: Path, model: P
     told = json.loads(veilray("check", tmp_path / "r" / "images", "--model", model, "--json").out)
     assert told["images"] == 24
     assert told["labels"] == {"NORMAL": 12, "PNEUMONIA": 12}
+
+
+def test_columns_and_dialect_say_how_a_manifest_is_read(veilray: Run, model: Path, tmp_path: Path) -> None:
+    for index in range(4):
+        write_image(tmp_path / f"{index}.png", np.full((1, 16, 16), 40 * index, np.uint8))
+    rows = [f"{index}.png;k{index // 2};m\u00fcde" for index in range(4)]
+    manifest = tmp_path / "m.csv"
+    manifest.write_bytes("\n".join(["where;case;finding", *rows]).encode("cp1252"))
+    asked = ("check", manifest, "--model", model, "--json")
+    how = ("--dialect", "encoding=cp1252", "--columns", "path=where,patient=case", "--columns", "label=finding")
+    assert "--dialect encoding=NAME" in veilray(*asked).err
+    assert "--columns path=NAME" in veilray(*asked, *how[:2]).err
+    told = json.loads(veilray(*asked, *how).out)
+    assert (told["images"], told["patients"], told["labels"]) == (4, 2, {"m\u00fcde": 4})
+    dry = veilray("release", manifest, "--model", model, "--epsilon", 8, "--out", tmp_path / "r", *how, "--dry-run")
+    assert dry.code == 0
+    assert "worst patient in this release alone (2 images) epsilon 16" in dry.out
+    assert "--columns must be ROLE=NAME" in veilray(*asked, "--columns", "case").err
 
 
 def test_help_is_fast_and_does_not_load_torch() -> None:
