@@ -74,13 +74,13 @@ def _of_model(model: str, mechanism: str | None, claim: Claim, trials: int) -> l
     if holds_table(model):
         table = open_table_model(model)
         drawn_by = table.calibrated(claim, mechanism)
-        seen_by_others = through_table(table, drawn_by)
+        seen_by_others = through_table(table, drawn_by, claim)
     else:
         method = open_model(model)
         drawn_by = method.calibrated(claim, mechanism)
-        seen_by_others = through_file(method, drawn_by)
+        seen_by_others = through_file(method, drawn_by, claim)
     with progress_bar("auditing the latent") as advance:
-        latent = run(subject_of(drawn_by), trials, progress=advance)
+        latent = run(subject_of(drawn_by, claim), trials, progress=advance)
     with progress_bar("auditing through the file") as advance:
         seen = run(seen_by_others, trials, progress=advance, rows=THROUGH_FILE_ROWS)
     return [latent, seen]

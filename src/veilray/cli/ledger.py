@@ -89,12 +89,12 @@ def _print_none(path: Path, as_json: bool) -> None:
 
 
 def _words(budget: Budget | None) -> str:
-    from veilray.privacy import decimal_text
+    from veilray.privacy import decimal_text, delta_text
 
     if budget is None:
         return "no budget is set; `veilray ledger init` sets one"
     text = f"a patient may be spent epsilon {decimal_text(budget.epsilon)}"
-    return text + (f" at delta {float(budget.delta):.3g} ({budget.accounting})" if budget.delta else " (pure sum)")
+    return text + (f" at delta {delta_text(budget.delta)} ({budget.accounting})" if budget.delta else " (pure sum)")
 
 
 def _as_json(budget: Budget | None) -> dict[str, str] | None:
