@@ -6,11 +6,16 @@ import math
 from fractions import Fraction
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from mpmath import MPContext
 
 from veilray.privacy.ceiling import (
     attribute_accuracy_ceiling,
     correlation_ceiling,
+    mutual_information_at_most,
     mutual_information_ceiling,
+    reidentification_at_most,
     reidentification_ceiling,
     verification_auc_ceiling,
 )
@@ -64,3 +69,58 @@ def test_counts_below_one_are_refused():
         correlation_ceiling(1, 0)
     with pytest.raises(ValueError, match="candidates must be at least 1"):
         reidentification_ceiling(1, 0)
+
+
+EXACT = MPContext()
+EXACT.dps = 400
+EPSILONS = st.one_of(
+    st.fractions(min_value=Fraction(1, 10**9), max_value=60),
+    st.builds(lambda n, p: Fraction(n) * Fraction(10) ** p, st.integers(1, 999), st.integers(-60, 12)),
+)
+
+
+def _at(value: Fraction):
+    return EXACT.mpf(value.numerator) / value.denominator
+
+
+@given(EPSILONS)
+def test_printed_nats_cover_the_error_of_floats(epsilon):
+    true = _at(epsilon) / (1 - EXACT.exp(-_at(epsilon)))
+    true = true - 1 - EXACT.log(true)
+    assert true <= _at(mutual_information_at_most(epsilon)) <= true * (1 + EXACT.mpf(10) ** -6)
+
+
+@given(EPSILONS, st.integers(1, 10**6), st.fractions(0, 1))
+def test_printed_odds_cover_the_error_of_floats(epsilon, candidates, delta):
+    others = (candidates - 1) * EXACT.exp(-_at(epsilon))
+    true = min((1 + others * _at(delta)) / (1 + others), EXACT.mpf(1))
+    shown = _at(reidentification_at_most(epsilon, candidates, delta))
+    assert true <= shown <= true + EXACT.mpf(10) ** -40
+
+
+def test_floats_alone_would_understate_the_odds():
+    """Why the printed figure is enclosed: rounding to nearest falls below the true value for some claims."""
+    claims = [Fraction(n, 16) for n in range(1, 100)]
+    assert any(Fraction(reidentification_ceiling(e, 1000)) < reidentification_at_most(e, 1000) for e in claims)
+
+
+def test_the_correlation_ceiling_is_no_bound_for_latents_that_are_not_normal():
+    """Private latents at +-v: their sign by randomised response keeps epsilon and nearly all of the correlation."""
+    epsilon, dimension = 8.0, 784
+    reached = math.tanh(epsilon / 2)  # E[s s'] = 2 p - 1
+    assert correlation_ceiling(epsilon, dimension) < 0.12
+    assert reached > 0.999
+    # The nats hold for these latents too: a sign tells ln 2 at most.
+    p = 1 / (1 + math.exp(-epsilon))
+    told = math.log(2) + p * math.log(p) + (1 - p) * math.log1p(-p)
+    assert told <= mutual_information_ceiling(epsilon)
+
+
+@pytest.mark.parametrize("bad", [Fraction(-1), Fraction(-1, 10**9)])
+def test_negative_epsilon_is_refused_by_the_enclosures_too(bad):
+    with pytest.raises(ValueError, match="epsilon must be at least 0"):
+        mutual_information_at_most(bad)
+    with pytest.raises(ValueError, match="epsilon must be at least 0"):
+        reidentification_at_most(bad, 2)
+    with pytest.raises(ValueError, match="candidates must be at least 1"):
+        reidentification_at_most(Fraction(1), 0)

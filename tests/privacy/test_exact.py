@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from veilray.privacy.exact import decimal_text, exact, magnitude, signed
+from veilray.privacy.exact import decimal_text, delta_text, exact, lower_text, magnitude, signed
 
 FRACTIONS = st.fractions(min_value=0, max_value=10**9)
 
@@ -60,6 +60,32 @@ def test_decimals_are_never_below_the_fraction(value):
 def test_decimals_of_tiny_numbers_do_not_vanish():
     assert decimal_text(Fraction(1, 3 * 10**400)) == "3.334e-401"
     assert decimal_text(Fraction(0)) == "0"
+
+
+DELTAS = st.one_of(
+    st.fractions(min_value=0, max_value=1),
+    st.builds(lambda n, d, p: Fraction(n, d) / 10**p, st.integers(0, 999), st.integers(1, 999), st.integers(0, 400)),
+)
+
+
+@given(DELTAS, st.integers(1, 6))
+def test_a_printed_delta_is_never_below_the_delta(value, digits):
+    shown = Fraction(delta_text(value, digits).replace(",", ""))
+    assert value <= shown <= value * (1 + Fraction(10, 10**digits))
+
+
+def test_a_delta_above_a_power_of_ten_is_not_shown_as_that_power():
+    assert delta_text(Fraction("1.004e-6")) == "1.01e-6"
+    assert delta_text(Fraction("9.996e-6")) == "1e-5"
+    assert [delta_text(Fraction(each)) for each in ("0", "1e-6", "0.001", "0.25", "1")] == [
+        "0", "1e-6", "0.001", "0.25", "1"
+    ]  # fmt: skip
+
+
+@given(FRACTIONS)
+def test_a_certified_figure_is_never_shown_above_itself(value):
+    shown = Fraction(lower_text(value).replace(",", ""))
+    assert value * Fraction(999, 1000) <= shown <= value
 
 
 @given(st.fractions())

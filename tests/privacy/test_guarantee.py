@@ -187,7 +187,8 @@ def test_the_card_says_how_often_a_randomised_label_is_true_and_between_what_a_n
     told = next(e.text for e in card_entries(example(conditions=conditions)) if e.heading == "Conditions")
     assert told == (
         "age randomised once within 0 to 100 (epsilon 1, added); "
-        "label randomised once over 4 public levels (epsilon 0.5, added; the true level with probability 0.3547); "
+        "label randomised once over 4 public levels (epsilon 0.5, added; "
+        "the true level with probability 0.3547 at most); "
         "t randomised once within -2.5 to 4 (epsilon 3, added)."
     )
     kept = transition_matrix(4, "1/2")[0, 0]
@@ -198,7 +199,7 @@ def test_the_card_says_how_often_a_randomised_label_is_true_and_between_what_a_n
 def test_the_probability_on_the_card_is_never_understated(epsilon):
     policy = ConditionPolicy(policy="randomised", epsilon=epsilon, levels=3)
     text = next(e.text for e in card_entries(example(conditions={"label": policy})) if e.heading == "Conditions")
-    assert transition_matrix(3, epsilon)[0, 0] <= float(text.split("probability ")[1].rstrip(").")) <= 1
+    assert transition_matrix(3, epsilon)[0, 0] <= float(text.split("probability ")[1].split()[0]) <= 1
 
 
 def test_the_worst_patient_pays_for_all_images_and_their_conditions():
@@ -232,7 +233,7 @@ def test_what_is_not_covered_names_conditions_in_clear_and_training():
     assert "view" in text
     assert "label" not in text
     assert "the folder" in text
-    assert "epsilon 3, delta 1.0e-05" in text
+    assert "epsilon 3, delta 1e-5" in text
 
 
 def test_odds_sentence():
@@ -242,7 +243,7 @@ def test_odds_sentence():
 
 
 def test_ceilings_are_for_pure_claims_only():
-    assert example().ceiling() == pytest.approx({"nats": 4.923, "correlation": 0.378}, rel=2e-3)
+    assert float(example().ceiling() or 0) == pytest.approx(4.923, rel=2e-3)
     assert example(delta=Fraction(1, 9), image_delta=Fraction(1, 9)).ceiling() is None
 
 

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from fractions import Fraction
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from veilray.cli import options
 from veilray.cli.output import OUT, counted, print_json, progress_bar
-from veilray.privacy import decimal_text
+from veilray.privacy import decimal_text, delta_text, lower_text
 
 if TYPE_CHECKING:
     from veilray.evaluation.audit import Check, Report
@@ -75,13 +76,13 @@ def _of_model(model: str, mechanism: str | None, claim: Claim, trials: int) -> l
     if holds_table(model):
         table = open_table_model(model)
         drawn_by = table.calibrated(claim, mechanism)
-        seen_by_others = through_table(table, drawn_by)
+        seen_by_others = through_table(table, drawn_by, claim)
     else:
         method = open_model(model)
         drawn_by = method.calibrated(claim, mechanism)
-        seen_by_others = through_file(method, drawn_by)
+        seen_by_others = through_file(method, drawn_by, claim)
     with progress_bar("auditing the latent") as advance:
-        latent = run(subject_of(drawn_by), trials, progress=advance)
+        latent = run(subject_of(drawn_by, claim), trials, progress=advance)
     with progress_bar("auditing through the file") as advance:
         seen = run(seen_by_others, trials, progress=advance, rows=THROUGH_FILE_ROWS)
     return [latent, seen]
@@ -121,12 +122,12 @@ def _pair(check: Check) -> str:
 def _row(check: Check) -> tuple[Any, ...]:
     if check.limit is None or check.shown is None:
         return check.test, "", "", "", f"{check.verdict} {check.detail}".strip()
-    claimed = f"{check.limit.kind} {check.limit.value:.4g}"
-    return check.test, claimed, f"{check.shown:.4g}", f"{check.trials:,}", check.verdict
+    claimed = f"{check.limit.kind} {decimal_text(Fraction(check.limit.value))}"
+    return check.test, claimed, lower_text(Fraction(check.shown)), f"{check.trials:,}", check.verdict
 
 
 def _claimed(claim: Claim) -> str:
-    delta = f", delta {float(claim.delta):.3g}" if claim.delta else ""
+    delta = f", delta {delta_text(claim.delta)}" if claim.delta else ""
     what = "a whole image" if claim.unit == "image" else "one element"
     return f"epsilon {decimal_text(claim.epsilon)}{delta} is claimed for {what}"
 

@@ -13,7 +13,7 @@ from fractions import Fraction
 from typing import Literal
 
 from veilray.privacy.composition import Event, Total, total, total_in_gdp
-from veilray.privacy.exact import decimal_text
+from veilray.privacy.exact import decimal_text, delta_text
 
 __all__ = ["Budget"]
 
@@ -45,7 +45,7 @@ class Budget:
     def in_words(self) -> str:
         """The policy as a sentence without its full stop."""
         text = f"a patient may be spent epsilon {decimal_text(self.epsilon)}"
-        return text + (f" at delta {float(self.delta):.3g} ({self.accounting})" if self.delta else " (pure sum)")
+        return text + (f" at delta {delta_text(self.delta)} ({self.accounting})" if self.delta else " (pure sum)")
 
     def spent(self, events: Sequence[Event]) -> Total:
         """What a list of releases comes to, in this budget's way of adding up.

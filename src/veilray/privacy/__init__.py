@@ -11,7 +11,7 @@ from veilray.privacy.ceiling import (
     verification_auc_ceiling,
 )
 from veilray.privacy.entropy import Entropy, SeededEntropy, SystemEntropy
-from veilray.privacy.exact import Exact, ExactLike, decimal_text, exact
+from veilray.privacy.exact import Exact, ExactLike, decimal_text, delta_text, exact, lower_text
 from veilray.privacy.guarantee import (
     EMPIRICAL,
     Bound,
@@ -41,8 +41,10 @@ __all__ = [
     "attribute_accuracy_ceiling",
     "correlation_ceiling",
     "decimal_text",
+    "delta_text",
     "exact",
     "guarantee_schema",
+    "lower_text",
     "mutual_information_ceiling",
     "reidentification_ceiling",
     "verification_auc_ceiling",

@@ -1,16 +1,19 @@
-"""The guarantee card: the claim on one screen, in plain words. Terminal, README and HTML print these entries."""
+"""The guarantee card: the claim on one screen, in plain words. Terminal, README and HTML print these entries.
+
+Every figure is rounded to the side that promises less: epsilon, delta, odds, nats and the probability of a true level
+up, the share that an audit certified down. Bounds that are not fractions are enclosed first (`ceiling`).
+"""
 
 from __future__ import annotations
 
-import math
 import textwrap
 from dataclasses import dataclass, replace
 from fractions import Fraction
 
-from veilray.privacy.audited import AUDITED
-from veilray.privacy.ceiling import reidentification_ceiling
+from veilray.privacy.audited import Audited, audited_as
+from veilray.privacy.ceiling import reidentification_at_most
 from veilray.privacy.composition import events_of, reported_epsilon, total_in_gdp
-from veilray.privacy.exact import decimal_text
+from veilray.privacy.exact import decimal_text, delta_text, lower_text
 from veilray.privacy.guarantee import EMPIRICAL, Bound, ConditionPolicy, Guarantee
 
 __all__ = ["CardEntry", "ReleaseOrigin", "card_entries", "card_text"]
@@ -25,7 +28,7 @@ _MECHANISM_WORDS = {
     "gaussian": "Gaussian noise on every latent coordinate, drawn on an integer grid",
     "directional": "a random direction that leans towards the latent's own (PrivUnit), by fixed-length rejection",
     "codebook": "a random word of a public code book, more often one close to the latent",
-    "selection": "one of a public list of candidates, more often one close to the image",
+    "selection": "one of a public list of candidates, more often one close to the source",
     "randomised_response": "the true category with a stated probability, otherwise another one",
     "blockwise": "public blocks of the latent, each with its share of epsilon, drawn from the prior where that is 0",
 }
@@ -66,28 +69,10 @@ def card_entries(guarantee: Guarantee | None, origin: ReleaseOrigin | None = Non
             )
         )
     entries.append(CardEntry("Other units", _other_units(guarantee)))
-    ceiling = guarantee.ceiling()
-    beyond = "beyond what is released in clear, " if guarantee.shows_in_clear else ""
-    if ceiling is not None:
-        entries.append(
-            CardEntry(
-                "Ceiling",
-                f"{beyond}no release with this claim carries more than {_up(ceiling['nats'])} nats of its "
-                f"{guarantee.record}, and no {_shown(guarantee)} in one correlates more than "
-                f"{_up(ceiling['correlation'])} with {guarantee.dimension:,} latent numbers.",
-            )
-        )
+    if guarantee.pure:
+        entries.append(CardEntry("Ceiling", _ceiling(guarantee)))
     entries.append(CardEntry("Mechanism", _mechanism(guarantee)))
-    audited = AUDITED.get(guarantee.mechanism)
-    if audited is not None:
-        entries.append(
-            CardEntry(
-                "Audited",
-                f"this mechanism, with {audited.trials:,} trials a side on {audited.rows} at epsilon 0.5 to 4: "
-                f"at least {100 * audited.share:.1f} % of the claimed {audited.figure} was certified (at 99 %), and "
-                "no test refuted it. The release itself was not audited.",
-            )
-        )
+    entries.append(CardEntry("Audited", _audited(guarantee)))
     if guarantee.conditions:
         entries.append(CardEntry("Conditions", _conditions(guarantee)))
     training = guarantee.model_training
@@ -124,11 +109,11 @@ def _claim(guarantee: Guarantee) -> str:
     record = guarantee.record
     unit = {"image": f"whole {record}", "element": "single latent element"}.get(guarantee.unit, guarantee.unit)
     whole = guarantee.unit == "image"
-    figures = f"epsilon {decimal_text(guarantee.total_image_epsilon if whole else guarantee.epsilon)}"
-    figures += " (pure)" if guarantee.delta == 0 else f", delta {float(guarantee.delta):.3g}"
+    figures = _figures(guarantee.total_image_epsilon if whole else guarantee.epsilon, guarantee.delta)
+    figures += " (pure)" if guarantee.delta == 0 else ""
     if whole and guarantee.conditions_epsilon:
         figures += (
-            f", of it {decimal_text(guarantee.image_epsilon)} for the {_shown(guarantee)} and "
+            f", of which {decimal_text(guarantee.image_epsilon)} for the {_shown(guarantee)} and "
             f"{decimal_text(guarantee.conditions_epsilon)} for its randomised conditions"
         )
     among = " that agrees on all that is released in clear" if guarantee.shows_in_clear else ""
@@ -142,14 +127,15 @@ def _claim(guarantee: Guarantee) -> str:
         )
     else:
         said += (
-            f"This says nothing strong about the whole {record}, for which it comes to epsilon "
-            f"{decimal_text(guarantee.total_image_epsilon)}."
+            f"This says nothing strong about the whole {record}, for which it comes to "
+            f"{_figures(guarantee.total_image_epsilon, guarantee.image_delta)}."
         )
     return " ".join([said, *guarantee.network_sentences()])
 
 
-def _up(value: float, digits: int = 3) -> str:
-    return decimal_text(Fraction(value), digits)
+def _figures(epsilon: Fraction, delta: Fraction) -> str:
+    """Epsilon, and delta where there is one; both rounded up."""
+    return f"epsilon {decimal_text(epsilon)}" + (f", delta {delta_text(delta)}" if delta else "")
 
 
 def _odds(guarantee: Guarantee) -> str:
@@ -157,11 +143,56 @@ def _odds(guarantee: Guarantee) -> str:
     releases = guarantee.releases
     if releases is None or guarantee.patient_epsilon is None or (releases.largest_patient or 0) < 2:
         return sentence
-    together = reidentification_ceiling(guarantee.patient_epsilon, 1000, float(guarantee.patient_delta or 0))
+    together = reidentification_at_most(guarantee.patient_epsilon, 1000, guarantee.patient_delta or Fraction(0))
+    among = " and all that is released in clear alike" if guarantee.shows_in_clear else ""
     return (
         f"{sentence} Whoever joins all {releases.largest_patient} {guarantee.record}s of the worst patient gets at "
-        f"most {_up(100 * together)} % among 1,000 patients."
+        f"most {decimal_text(100 * together, 3)} % among 1,000 equally likely patients with as many{among}."
     )
+
+
+def _ceiling(guarantee: Guarantee) -> str:
+    """Information alone: what a correlation may be depends on the law of the latents, which no claim knows."""
+    nats = guarantee.ceiling() or Fraction(0)
+    beyond = ", beyond what is released in clear" if guarantee.shows_in_clear else ""
+    return (
+        f"what is released of one {guarantee.record} carries at most {decimal_text(nats, 3)} nats of information about "
+        f"it{beyond}. To name one of 1,000 for certain takes 6.91."
+    )
+
+
+def _audited(guarantee: Guarantee) -> str:
+    """What was measured of this very variant, and what was not."""
+    audited = audited_as(guarantee)
+    shown = _shown(guarantee)
+    if audited is None:
+        known = guarantee.mechanism in _MECHANISM_WORDS
+        where = f"in the source, privacy/mechanisms/{guarantee.mechanism}.py, and " if known else ""
+        return (
+            f"no. The mechanism of the {shown} was not audited by measurement in this variant; its proof stands {where}"
+            "in the documentation under Derivations."
+        )
+    missing = [] if audited.dimension == guarantee.dimension else [_rows(guarantee.dimension, guarantee)]
+    if not Fraction(1, 2) <= guarantee.epsilon <= 4:
+        missing.append(f"epsilon {decimal_text(guarantee.epsilon)}")
+    return (
+        f"the mechanism of the {shown}, in this variant{_with(audited)}, on {_rows(audited.dimension, guarantee)} at "
+        f"epsilon 0.5, 1, 2 and 4{' (delta 1e-5)' if audited.figure == 'mu' else ''}, with {audited.trials:,} trials a "
+        "side: at least "
+        f"{lower_text(100 * audited.share, 3)} % of the claimed {audited.figure} was certified (at 99 %), and no test "
+        "refuted it. Not audited: "
+        f"{', '.join([*missing, 'this release itself'])}."
+    )
+
+
+def _with(audited: Audited) -> str:
+    return f" with {audited.note}" if audited.note else " with its usual options"
+
+
+def _rows(dimension: int, guarantee: Guarantee) -> str:
+    """Rows of so many numbers, or of so many cells of a table of categories."""
+    what = "cell" if guarantee.bound.kind == "none" else "number"
+    return f"single {what}s" if dimension == 1 else f"rows of {dimension:,} {what}s"
 
 
 def _largest_unit(guarantee: Guarantee) -> str:
@@ -172,16 +203,15 @@ def _largest_unit(guarantee: Guarantee) -> str:
 
 
 def _other_units(guarantee: Guarantee) -> str:
-    parts = [f"whole {guarantee.record} epsilon {decimal_text(guarantee.total_image_epsilon)}"]
+    parts = [f"whole {guarantee.record} {_figures(guarantee.total_image_epsilon, guarantee.image_delta)}"]
     if guarantee.element_epsilon is not None:
-        parts.append(f"one latent element epsilon {decimal_text(guarantee.element_epsilon)}")
+        one = "cell" if guarantee.bound.kind == "none" else "latent element"
+        parts.append(f"one {one} {_figures(guarantee.element_epsilon, guarantee.delta)}")
     releases = guarantee.releases
     if releases is not None and guarantee.patient_epsilon is not None and releases.largest_patient:
         images = f"{releases.largest_patient} {guarantee.record}{'' if releases.largest_patient == 1 else 's'}"
-        slip = f", delta {float(guarantee.patient_delta):.3g}" if guarantee.patient_delta else ""
-        parts.append(
-            f"worst patient in this release alone ({images}) epsilon {decimal_text(guarantee.patient_epsilon)}{slip}"
-        )
+        figures = _figures(guarantee.patient_epsilon, guarantee.patient_delta or Fraction(0))
+        parts.append(f"worst patient in this release alone ({images}) {figures}")
         parts += _readings(guarantee, releases.largest_patient)
     elif releases is not None:
         parts.append("worst patient unknown (no patient key)")
@@ -197,15 +227,19 @@ def _readings(guarantee: Guarantee, images: int) -> list[str]:
     read = min(Fraction(reported_epsilon(events, READING_DELTA)), total_in_gdp(events, READING_DELTA).epsilon)
     if read > summed * Fraction(99, 100):
         return []
-    return [f"read at delta 1e-6 the worst patient has epsilon {decimal_text(read)} (reported, not what is charged)"]
+    at = delta_text(READING_DELTA)
+    return [f"read at delta {at} the worst patient has epsilon {decimal_text(read)} (reported, not what is charged)"]
 
 
 def _mechanism(guarantee: Guarantee) -> str:
     words = _MECHANISM_WORDS.get(guarantee.mechanism, guarantee.mechanism)
     if guarantee.bound.kind == "blocks":
         words += f", else: {_MECHANISM_WORDS.get(guarantee.parameters.get('of', ''), 'as its parameters say')}"
-    counted = "latent elements" if guarantee.bound.kind in ("box", "l1-ball", "l2-ball") else "numbers"
-    return f"{words}; {_bound(guarantee.bound)}; {guarantee.dimension:,} {counted} {guarantee.a_record}."
+    counted = {"box": "latent element", "l1-ball": "latent element", "l2-ball": "latent element", "none": "cell"}.get(
+        guarantee.bound.kind, "number"
+    )
+    plural = "" if guarantee.dimension == 1 else "s"
+    return f"{words}; {_bound(guarantee.bound)}; {guarantee.dimension:,} {counted}{plural} per {guarantee.record}."
 
 
 def _bound(bound: Bound) -> str:
@@ -237,9 +271,11 @@ def _drawn_from(condition: ConditionPolicy) -> str:
     cost = f"epsilon {decimal_text(epsilon)}, added"
     if condition.low is not None and condition.high is not None:
         return f"within {_signed_text(condition.low)} to {_signed_text(condition.high)} ({cost})"
-    others = (condition.levels or 2) - 1
-    kept = 1 / (1 + others * math.exp(-float(epsilon)))
-    return f"over {condition.levels} public levels ({cost}; the true level with probability {_up(kept, 4)})"
+    # The coin is rounded down, so this is never less than what is drawn: what a reader may rely on at most.
+    true = reidentification_at_most(epsilon, condition.levels or 2)
+    return (
+        f"over {condition.levels} public levels ({cost}; the true level with probability {decimal_text(true)} at most)"
+    )
 
 
 def _signed_text(value: Fraction) -> str:
@@ -247,10 +283,11 @@ def _signed_text(value: Fraction) -> str:
 
 
 def _covered(guarantee: Guarantee) -> str:
-    public = sorted(name for name, c in guarantee.conditions.items() if c.policy == "public")
-    among = f", among {guarantee.record}s of equal {' and '.join(public)}" if public else ""
-    shown = "released picture and its released code, if any" if guarantee.record == "image" else "released row"
-    return f"every inference about {guarantee.a_record} from its {shown}{among}."
+    drawn = sorted(name for name, c in guarantee.conditions.items() if c.policy == "randomised")
+    shown = ["picture", *drawn, "code (if any)"] if guarantee.record == "image" else ["row", *drawn]
+    listed = " and ".join([", ".join(shown[:-1]), shown[-1]]) if len(shown) > 1 else shown[0]
+    among = f", among {guarantee.record}s that agree on what is released in clear" if guarantee.shows_in_clear else ""
+    return f"every inference about {guarantee.a_record} from its released {listed}{among}."
 
 
 def _shown(guarantee: Guarantee) -> str:

@@ -14,7 +14,7 @@ from mpmath import libmp
 from mpmath.ctx_iv import MPIntervalContext
 from mpmath.ctx_mp import MPContext
 
-__all__ = ["SLACK", "Range", "ends", "exp_range", "interval", "normal_tail", "point", "widen"]
+__all__ = ["SLACK", "Range", "ends", "exp_range", "interval", "logarithm", "normal_tail", "point", "widen"]
 
 Range = tuple[Fraction, Fraction]
 """A lower and an upper end, both exact."""
@@ -47,6 +47,11 @@ def ends(value: Any) -> Range:
 def exp_range(exponent: Fraction) -> Range:
     """Fractions below and above e**exponent."""
     return ends(_INTERVALS.exp(interval(exponent)))
+
+
+def logarithm(value: Fraction) -> Range:
+    """Fractions below and above ln(value) for a value above 0."""
+    return ends(_INTERVALS.log(interval(value)))
 
 
 def widen(value: Any) -> Range:

@@ -1,4 +1,9 @@
-"""Exact numbers: an epsilon is a fraction, never a float, so that what is claimed is what is charged."""
+"""Exact numbers: an epsilon is a fraction, never a float, so that what is claimed is what is charged.
+
+Figures for people are rounded to the safe side. What bounds a leak from above (epsilon, delta, odds, nats) is rounded
+up: `decimal_text`, `delta_text`. What was certified from below (an audit's share of a claim) is rounded down:
+`lower_text`.
+"""
 
 from __future__ import annotations
 
@@ -8,7 +13,7 @@ from typing import Annotated, TypeAlias
 
 from pydantic import BeforeValidator, PlainSerializer, WithJsonSchema
 
-__all__ = ["Exact", "ExactLike", "Signed", "decimal_text", "exact", "magnitude", "signed"]
+__all__ = ["Exact", "ExactLike", "Signed", "decimal_text", "delta_text", "exact", "lower_text", "magnitude", "signed"]
 
 ExactLike: TypeAlias = str | int | Fraction | Decimal
 """What is accepted where an exact number is asked for: `"0.5"`, `"1/3"`, `4`, a Fraction or a Decimal."""
@@ -98,6 +103,33 @@ def decimal_text(value: Fraction, digits: int = 4) -> str:
         return f"{Decimal(rounded.numerator) / Decimal(rounded.denominator):.{digits - 1}e}"
     text = f"{rounded.__floor__():,}" if places == 0 else f"{float(rounded):,.{places}f}"
     return text.rstrip("0").rstrip(".") if "." in text else text
+
+
+def delta_text(value: Fraction, digits: int = 3) -> str:
+    """A delta for people: as `decimal_text`, and below a thousandth in powers of ten. Rounded **up**.
+
+    Example:
+        >>> delta_text(Fraction("1e-6")), delta_text(Fraction("1.0004e-6")), delta_text(Fraction(1, 20))
+        ('1e-6', '1.01e-6', '0.05')
+    """
+    if value == 0 or value >= Fraction(1, 1000):
+        return decimal_text(value, digits)
+    last = magnitude(value) - digits + 1
+    rounded = -((-value / Fraction(10) ** last).__floor__())
+    return f"{Decimal(rounded).scaleb(last).normalize():e}"
+
+
+def lower_text(value: Fraction, digits: int = 4) -> str:
+    """A certified figure for people, never above `value`: rounded **down** to `digits` figures.
+
+    Example:
+        >>> lower_text(Fraction(1, 2)), lower_text(Fraction(2, 3)), lower_text(Fraction(99999, 1000), 3)
+        ('0.5', '0.6666', '99.9')
+    """
+    if value <= 0 or value.denominator == 1:
+        return decimal_text(max(value, Fraction(0)))
+    scale = Fraction(10) ** (digits - 1 - magnitude(value))
+    return decimal_text((value * scale).__floor__() / scale, digits)
 
 
 def magnitude(value: Fraction) -> int:

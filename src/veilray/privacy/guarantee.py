@@ -15,8 +15,8 @@ from typing import Any, Literal
 from pydantic import ConfigDict, Field, TypeAdapter, ValidationError, model_validator
 from pydantic.dataclasses import dataclass
 
-from veilray.privacy.ceiling import correlation_ceiling, mutual_information_ceiling, reidentification_ceiling
-from veilray.privacy.exact import Exact, Signed, decimal_text
+from veilray.privacy.ceiling import mutual_information_at_most, reidentification_at_most
+from veilray.privacy.exact import Exact, Signed, decimal_text, delta_text
 
 __all__ = [
     "EMPIRICAL",
@@ -219,7 +219,11 @@ class Guarantee:
 
     def odds(self, candidates: int = 1000) -> float:
         """Largest probability of naming the right one of `candidates` equally likely images."""
-        return reidentification_ceiling(self.total_image_epsilon, candidates, float(self.image_delta))
+        return float(self.odds_at_most(candidates))
+
+    def odds_at_most(self, candidates: int = 1000) -> Fraction:
+        """The same as a fraction that is never below it: what is printed."""
+        return reidentification_at_most(self.total_image_epsilon, candidates, self.image_delta)
 
     @property
     def shows_in_clear(self) -> bool:
@@ -243,16 +247,16 @@ class Guarantee:
         if training is not None and training.epsilon is not None and training.delta is not None:
             return [
                 "The network was trained with differential privacy: for a record of its training, epsilon "
-                f"{decimal_text(training.epsilon)} and delta {float(training.delta):.3g} are added."
+                f"{decimal_text(training.epsilon)} and delta {delta_text(training.delta)} are added."
             ]
         return []
 
     def odds_sentence(self, candidates: int = 1000) -> str:
         """The claim as odds, in one sentence; rounded up."""
-        percent = Fraction(self.odds(candidates)) * 100
         sentence = (
             f"Among {candidates:,} equally likely {self.record}s the right one gets at most "
-            f"{decimal_text(percent, 3)} % (a blind guess gets {decimal_text(Fraction(100, candidates), 3)} %)."
+            f"{decimal_text(100 * self.odds_at_most(candidates), 3)} % "
+            f"(a blind guess gets {decimal_text(Fraction(100, candidates), 3)} %)."
         )
         if self.shows_in_clear:
             sentence += f" Only {self.record}s that agree on all that is released in clear count among them."
@@ -262,20 +266,14 @@ class Guarantee:
         """The claim for a reader of one paragraph: the odds, and what its headline must add."""
         return " ".join([self.odds_sentence(), *self.network_sentences()])
 
-    def ceiling(self) -> dict[str, float] | None:
-        """What no pure mechanism of this whole-image epsilon can exceed; None when delta is not 0.
+    def ceiling(self) -> Fraction | None:
+        """The most that one image's release can tell about it, in nats of mutual information; None unless pure.
 
-        Returns:
-            `nats`: of all that is released of an image about it, randomised conditions included, beyond what is
-            released in clear; `correlation`: of the picture, which may show a randomised condition, with an N(0, I)
-            latent of this dimension.
+        For every law of the images: of all that is released of one image, its randomised conditions included, beyond
+        what is released in clear. Never below the true value. No correlation follows from it but for latents that are
+        N(0, I): see `correlation_ceiling`.
         """
-        if not self.pure:
-            return None
-        return {
-            "nats": mutual_information_ceiling(self.total_image_epsilon),
-            "correlation": correlation_ceiling(self.total_image_epsilon, self.dimension),
-        }
+        return mutual_information_at_most(self.total_image_epsilon) if self.pure else None
 
     def not_covered(self) -> list[str]:
         """What stands outside the claim, in plain words; never empty."""
@@ -303,7 +301,7 @@ class Guarantee:
         elif training.data == "dp-sgd" and training.epsilon is not None and training.delta is not None:
             lines.append(
                 f"the records on which the network was trained, beyond their own DP-SGD claim "
-                f"(epsilon {decimal_text(training.epsilon)}, delta {float(training.delta):.1e})"
+                f"(epsilon {decimal_text(training.epsilon)}, delta {delta_text(training.delta)})"
             )
         else:
             lines.append(f"the records on which the network was trained ({training.data}: {training.statement})")

@@ -16,13 +16,31 @@ and |v| <= sqrt(k) * LARGEST. The returned u has |u| in [1 - s, 1 + s], s = (k +
 t = (1 + s)(sqrt(k) * COUPLING_DISTANCE + 1.02 (k + 2) 2^-53 sqrt(k) * LARGEST) the computed test lies between the tests
 <n, u> >= gamma + t and <n, u> >= gamma - t, and <n, u> is exactly N(0, |u|^2).
 
-**Proof for sphere.** All float errors together change the cosine at which the test switches by at most
-tau = (4 k + 32) 2^-52. The angle between v and n is at most pi |v - n| / |n|, and |n| is independent of
-the angle between n and u, whose density is at most c = Gamma(k/2) / (sqrt(pi) Gamma((k-1)/2)). So the probability
-that the coupling moves a candidate over the edge is at most c * pi * sqrt(k) * COUPLING_DISTANCE * E[1/|n|], with
-E[1/|n|] = Gamma((k-1)/2) / (sqrt(2) Gamma(k/2)); the product of the two Gamma ratios is 1 / sqrt(2 pi). Where it is
-smaller, a second bound is taken: a move by less than s = 1e-4 meets a density of at most c (sin(edge) + s)^(k-2), and a
-larger one needs |n| < r sqrt(k), r = pi COUPLING_DISTANCE / s, of probability at most (e r^2)^(k/2) (Chernoff).
+**Proof for sphere.** Write r = 2^-53 for the unit roundoff, and c for the true cosine of the angle between v and u, so
+that <v, u> = |v| |u| c. Four roundings stand between c and the computed test (k r is below 1/100, so each product of
+errors is covered by a factor 1.02; Higham 2002, sections 3.1 and 3.5):
+
+1. fl(<v, u>) = |v| |u| c + e, |e| <= 1.02 k r |v| |u|, in any order of summation, with or without fused operations.
+2. fl(|v|) is the rounded root of a sum of k squares, all of one sign: |v| (1 + a), |a| <= 1.02 (k/2 + 1) r.
+3. fl(gamma fl(|v|)) = gamma |v| (1 + b), |b| <= 1.02 (k/2 + 2) r.
+4. |u| is not 1 but in [1 - s, 1 + s], s = (k + 8) 2^-52 = (2k + 16) r. (`Directional.bound` divides by a length that
+   errs as in 2, and rounds once more: (k/2 + 2) r would do.)
+
+Divided by |v| |u| the computed test reads c + e' >= gamma (1 + b) / |u|, |e'| <= 1.02 k r. So it switches where c is
+gamma (1 + b) / |u| - e', which differs from gamma < 1 by at most
+
+    1.02 k r + 1.04 ((k/2 + 2) r + (2k + 16) r)  <  (3.62 k + 18.8) r  <  (1.82 k + 9.4) 2^-52.
+
+Underflow of products adds less than k 2^-1074 / |v|, and a sample that is not 0 is above 2^-70. tau = (4 k + 32) 2^-52
+is charged: more than twice the bound. A test measures the switch against exact arithmetic.
+
+The angle between v and n is at most pi |v - n| / |n| (also for v = 0, where the computed side is the upper one and the
+bound is pi), and |n| is independent of the angle between n and u, whose density is at most
+c = Gamma(k/2) / (sqrt(pi) Gamma((k-1)/2)). So the probability that the coupling moves a candidate over the edge is at
+most c * pi * sqrt(k) * COUPLING_DISTANCE * E[1/|n|], with E[1/|n|] = Gamma((k-1)/2) / (sqrt(2) Gamma(k/2)); the product
+of the two Gamma ratios is 1 / sqrt(2 pi). Where it is smaller, a second bound is taken: a move by less than m = 1e-4
+meets a density of at most c (sin(edge) + m)^(k-2), and a larger one needs |n| < R sqrt(k), of probability at most
+(e R^2)^(k/2) (Chernoff), R = pi COUPLING_DISTANCE / m.
 """
 
 from __future__ import annotations
@@ -72,7 +90,7 @@ def upper_range(form: Form, k: int, gamma: float) -> Range:
 def _moved(k: int, gamma: Fraction) -> Fraction:
     """Probability, in units of sqrt(k) * COUPLING_DISTANCE, that the coupling moves a candidate over the edge."""
     anywhere = Fraction(12534, 10**4)  # pi / sqrt(2 pi) = sqrt(pi / 2) < 1.2534
-    shift = Fraction(1, 10**4)
+    shift = Fraction(1, 10**4)  # m
     edge = point.mpf(gamma.numerator) / gamma.denominator
     sine = min(point.sqrt(1 - edge * edge) + point.mpf(1) / 10**4, point.mpf(1))
     near = anywhere * widen(sine ** (k - 2))[1]

@@ -56,8 +56,8 @@ def _row(guarantee: Guarantee) -> dict[str, Any]:
         f"{decimal_text(guarantee.epsilon)}",
         "image": decimal_text(guarantee.image_epsilon),
         "element": "-" if guarantee.element_epsilon is None else decimal_text(guarantee.element_epsilon),
-        "odds": f"{100 * guarantee.odds():.3g} %",
-        "correlation": "-" if ceiling is None else f"{ceiling['correlation']:.3g}",
+        "odds": f"{decimal_text(100 * guarantee.odds_at_most(), 3)} %",
+        "nats": "-" if ceiling is None else decimal_text(ceiling, 3),
     }
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from fractions import Fraction
 from pathlib import Path
 
 import pytest
@@ -12,6 +13,7 @@ import veilray
 from veilray.evaluation.audit import audit
 from veilray.evaluation.audit.gallery import GALLERY, BatchMatrixClip
 from veilray.privacy import SeededEntropy
+from veilray.privacy.calibration import gaussian_mu
 
 
 @pytest.mark.parametrize("name", list(GALLERY))
@@ -24,9 +26,9 @@ def test_a_broken_build_is_failed_by_name(name: str) -> None:
 
 
 def test_the_gallery_is_whole() -> None:
-    """PRIVACY.md 6 names sixteen; three more are blocks that each spend the whole claim, a block that is kept, and
-    bounds of a number that are read from the records."""
-    assert len(GALLERY) == 19
+    """Sixteen kinds of fault, and four more: blocks that each spend the whole claim (pure and Gaussian), a block that
+    is kept, and bounds of a number that are read from the records."""
+    assert len(GALLERY) == 20
     assert all(GALLERY[name].story.endswith(".") for name in GALLERY)
 
 
@@ -47,6 +49,15 @@ def test_blocks_that_overspend_look_right_one_by_one() -> None:
     assert worst.limit is not None
     assert worst.limit.value == 2
     assert 3.7 < (worst.shown or 0) <= 4.05
+
+
+def test_gaussian_blocks_that_overspend_are_held_to_the_claim_and_not_to_their_own_mu() -> None:
+    """The build states its mu^2 truly, twice what the claim allows: a limit taken from it would pass the build."""
+    subject = GALLERY["whole claim in each gaussian block"].build()
+    assert subject.limit.kind == "mu"
+    assert subject.limit.value == pytest.approx(float(gaussian_mu(Fraction(2), Fraction("1e-5"))))
+    worst = next(c for c in audit(subject, 30_000, SeededEntropy("mu")).checks if c.test == "worst case / likelihood")
+    assert 1.25 < (worst.share or 0) < 2**0.5 * 1.03
 
 
 def test_a_kept_block_hides_from_its_own_likelihood() -> None:

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from fractions import Fraction
+from typing import Any
 
+import numpy as np
 import pytest
 
 from veilray.evaluation.audit import (
@@ -11,18 +14,23 @@ from veilray.evaluation.audit import (
     EPSILONS,
     FULL,
     QUICK,
+    Limit,
     Report,
     audit,
     audit_mechanism,
     bar,
     label_subject,
     number_subject,
+    run,
     subject_of,
 )
 from veilray.evaluation.audit.gallery import RandomisedLabel, RandomisedNumber, SoundLaplace
+from veilray.evaluation.audit.structure import equal_support
 from veilray.privacy import MECHANISMS, Claim, Entropy, SeededEntropy
 from veilray.privacy.bounded_number import release_numbers
+from veilray.privacy.calibration import gaussian_mu
 from veilray.privacy.mechanisms.base import Floats, Integers
+from veilray.privacy.mechanisms.laplace import Laplace
 from veilray.privacy.mechanisms.randomised_response import respond
 
 UNITS = {"laplace": ("image", "element"), "gaussian": ("image", "element"), "randomised_response": ("image", "element")}
@@ -95,6 +103,59 @@ def test_forty_audits_of_a_tight_mechanism_never_trip() -> None:
     assert above >= 1
 
 
+class _StatesMore(Laplace):
+    """Half the noise that was asked for, and a guarantee that owns up to it."""
+
+    @classmethod
+    def calibrate(cls, claim: Claim, dimension: int, **options: Any) -> Laplace:
+        return super().calibrate(replace(claim, epsilon=2 * claim.epsilon), dimension, **options)
+
+
+@pytest.mark.parametrize("unit", ["image", "element"])
+def test_a_mechanism_is_held_to_what_was_asked_for_and_not_to_what_it_states(
+    unit: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    claim = Claim.of("1", unit=unit)  # type: ignore[arg-type]
+    broken = _StatesMore.calibrate(claim, 8)
+    assert audit(subject_of(broken), 20_000, SeededEntropy(1)).passed  # by its own word it is sound
+    assert not audit(subject_of(broken, claim), 20_000, SeededEntropy(1)).passed
+    monkeypatch.setattr(run, "calibrated", lambda *_, **__: broken)
+    assert not audit_mechanism("laplace", claim, 8, 20_000, SeededEntropy(1)).passed
+
+
+@pytest.mark.parametrize(("unit", "bound"), [("image", "l2-ball"), ("image", "box"), ("element", "box")])
+def test_the_limits_of_gaussian_noise_are_those_of_its_printed_claims(unit: str, bound: str) -> None:
+    claim = Claim.of("2", "1e-5", unit)  # type: ignore[arg-type]
+    mechanism = MECHANISMS["gaussian"].calibrate(claim, 8, bound=bound)
+    subject, stated = subject_of(mechanism, claim), mechanism.guarantee(8)
+    assert subject.limit.value == float(gaussian_mu(stated.image_epsilon, stated.image_delta))
+    if stated.element_epsilon is not None:
+        assert subject.element is not None
+        assert subject.element.value == float(gaussian_mu(stated.element_epsilon, stated.delta))
+    by_events = next(pair for pair in subject.pairs if pair.name == "worst case by events")
+    assert by_events.limit == Limit("epsilon", float(stated.image_epsilon), float(stated.image_delta))
+
+
+def test_noise_that_is_not_gaussian_cannot_hide_behind_mu() -> None:
+    """One release in a thousand tells all: within mu by its bulk, far beyond delta 1e-5 by events."""
+    claim = Claim.of("4", "1e-5")
+    sound = subject_of(MECHANISMS["gaussian"].calibrate(claim, 8), claim)
+
+    def release(rows: Floats, entropy: Entropy) -> Floats:
+        drawn = sound.release(rows, entropy)
+        told = entropy.words(len(rows), np.uint64) < np.uint64(2**64 // 1000)
+        return np.where(told[:, None], 1e3 * np.sign(np.nan_to_num(rows)), drawn)
+
+    report = audit(replace(sound, release=release), 50_000, SeededEntropy(1))
+    assert any(check.test.startswith("worst case by events") for check in report.failures)
+
+
+@pytest.mark.parametrize("epsilon", ["1/2", "1/100"])
+def test_the_claim_of_one_element_among_many_allows_for_the_rounding_of_a_sum(epsilon: str) -> None:
+    claim = Claim.of(epsilon)
+    assert equal_support(subject_of(MECHANISMS["laplace"].calibrate(claim, 784), claim)) == ""
+
+
 def test_too_few_trials_are_refused() -> None:
     with pytest.raises(ValueError, match="trials must be at least 1,000, got 10"):
         audited("laplace", "1", "element", 10)
@@ -138,4 +199,5 @@ def test_blocks_of_another_mechanism_are_held_to_its_own_kind_of_claim(of: str) 
     assert (subject.limit.kind, subject.density) == (("mu", True) if of == "gaussian" else ("epsilon", False))
     report = audit(subject, 40_000, SeededEntropy(of))
     assert report.passed, report.failures
-    assert (report.sharpest is not None) and (report.sharpest.share or 0) > 0.9
+    # Basic composition of (epsilon, delta) is loose for Gaussian blocks: together they spend less than the claim.
+    assert (report.sharpest is not None) and (report.sharpest.share or 0) > (0.65 if of == "gaussian" else 0.9)

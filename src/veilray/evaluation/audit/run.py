@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
+from typing import Any
 
 from veilray.evaluation.audit.bars import QUICK, bar
 from veilray.evaluation.audit.counting import CountingEntropy
@@ -84,12 +85,17 @@ def audit_mechanism(
     trials: int = QUICK,
     entropy: Entropy | None = None,
     progress: Progress | None = None,
+    **options: Any,
 ) -> Report:
-    """Calibrate a registered mechanism, audit it, and hold it to its bar where the table has one.
+    """Calibrate a registered mechanism, audit it against the claim that was asked for, and hold it to its bar where the
+    table has one.
+
+    Args:
+        options: of the mechanism, such as `form="sphere"`. The bars are for the usual ones, so there is none then.
 
     Raises:
-        ValueError: for an unknown mechanism or a claim it cannot keep.
+        ValueError: for an unknown mechanism, or a claim or options it cannot keep.
     """
-    subject = subject_of(calibrated(name, claim, dimension))
-    least = bar(name, claim, dimension, trials)
+    subject = subject_of(calibrated(name, claim, dimension, **options), claim)
+    least = None if options else bar(name, claim, dimension, trials)
     return audit(subject, trials, entropy, least, progress)

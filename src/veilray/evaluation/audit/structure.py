@@ -38,6 +38,8 @@ _STILL_DIFFERENT = 7.0
 _SEED = "audit structure"
 _FULL_RANK = 1e-7
 _ROUNDING = 1e-9
+_ROUNDING_OF_AN_ELEMENT = 1e-13
+"""Nats: a likelihood sums a log probability of about -20 an element, and the claim of one element of many is small."""
 
 
 def check_structure(subject: Subject) -> list[Check]:
@@ -183,7 +185,8 @@ def equal_support(subject: Subject) -> str:
         if not np.isfinite(ratio).all():
             return f"{pair.name}: an output is impossible under the other input"
         if pair.limit.kind == "epsilon" and pair.limit.delta == 0:
-            largest = max(largest, float(ratio.max()) / pair.limit.value)
+            summed = _ROUNDING_OF_AN_ELEMENT * subject.dimension
+            largest = max(largest, (float(ratio.max()) - summed) / pair.limit.value)
     return "" if largest <= 1 + _ROUNDING else f"the stated likelihood ratio is {largest:.4g} times the claim"
 
 

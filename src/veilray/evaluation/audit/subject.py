@@ -6,9 +6,8 @@ from its quantised file, and every broken build of the gallery: the tests never 
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from fractions import Fraction
 from typing import Any
 
@@ -76,17 +75,27 @@ class Subject:
         return "" if len(released) == len(rows) else "a row was left out"
 
 
-def subject_of(mechanism: Mechanism) -> Subject:
-    """A calibrated mechanism as a subject: claim from its guarantee, statistic from its `log_likelihood`."""
+def subject_of(mechanism: Mechanism, claim: Claim | None = None) -> Subject:
+    """A calibrated mechanism as a subject: limits from its claim, statistic from its `log_likelihood`.
+
+    Args:
+        mechanism: what is audited.
+        claim: what was asked for. The guarantee of a sound mechanism repeats it; a broken one may state more, and is
+            held to what was asked. Without it the stated claim is audited.
+    """
     d = mechanism.dimension
     guarantee = mechanism.guarantee(d)
-    limit, element = _limits(guarantee)
+    limit, element = _limits(guarantee, claim)
     if mechanism.name == "randomised_response":
         levels = np.array([column[:2] for column in mechanism.levels], dtype=np.float64)  # type: ignore[attr-defined]
         pairs = level_pairs(levels, limit, element or limit)
         element = None  # its cells hold levels, not numbers that differences and sums are about
     else:
         pairs = latent_pairs(d, limit, element)
+    if limit.kind == "mu":
+        # A bound on mu holds for Gaussian noise only. By events the same claim is tested whatever the noise is.
+        by_events = _limit(*_claimed(guarantee, claim), gaussian=False)
+        pairs = (*pairs, replace(pairs[0], name="worst case by events", limit=by_events, family="joint"))
     return Subject(
         name=mechanism.name,
         dimension=d,
@@ -100,29 +109,30 @@ def subject_of(mechanism: Mechanism) -> Subject:
     )
 
 
-def calibrated(name: str, claim: Claim, dimension: int) -> Mechanism:
-    """A registered mechanism with the public options that an audit gives it.
+def calibrated(name: str, claim: Claim, dimension: int, **options: Any) -> Mechanism:
+    """A registered mechanism with the public options that an audit gives it, and `options` beside or instead of them.
 
     Raises:
-        ValueError: for an unknown name or a claim that the mechanism cannot keep.
+        ValueError: for an unknown name, or a claim or options that the mechanism cannot keep.
     """
-    return MECHANISMS[name].calibrate(claim, dimension, **_options(name, claim, dimension))
+    return MECHANISMS[name].calibrate(claim, dimension, **_options(name, claim, dimension, options))
 
 
-def _options(name: str, claim: Claim, dimension: int) -> dict[str, Any]:
-    """What a mechanism cannot do without: the one table of special cases."""
-    if name == "selection":
-        words = SeededEntropy("audit candidates").words((_CANDIDATES, dimension), np.uint64)
-        return {"candidates": normals(words)}
+def _options(name: str, claim: Claim, dimension: int, given: dict[str, Any]) -> dict[str, Any]:
+    """What a mechanism cannot do without, and what is given: the one table of special cases."""
+    needed: dict[str, Any] = {}
     if name == "randomised_response":
-        return {"levels": 2, "outside": 0}
+        needed = {"levels": 2, "outside": 0}
     if name == "blockwise":
         # Three blocks as even as can be, of which the last is drawn from the prior; fewer where elements are few.
         count = min(3, max(dimension, 1))
         sizes = [dimension // count + (block < dimension % count) for block in range(count)]
         shares = ("1", "1 0", "3/4 1/4 0")[count - 1].split()
-        return {"of": "directional", "sizes": sizes, "shares": [claim.epsilon * Fraction(share) for share in shares]}
-    return {}
+        needed = {"of": "directional", "sizes": sizes, "shares": [claim.epsilon * Fraction(share) for share in shares]}
+    if "selection" in (name, given.get("of")):
+        words = SeededEntropy("audit candidates").words((_CANDIDATES, dimension), np.uint64)
+        needed["candidates"] = normals(words)
+    return {**needed, **given}
 
 
 def _has_density(guarantee: Guarantee) -> bool:
@@ -132,22 +142,31 @@ def _has_density(guarantee: Guarantee) -> bool:
     return guarantee.bound.kind not in ("index", "none")
 
 
-def _limits(guarantee: Guarantee) -> tuple[Limit, Limit | None]:
-    """The claim for a whole record and, for a box, for one element of it."""
-    box = guarantee.bound.kind == "box"
-    if guarantee.mechanism == "gaussian":
-        mu = float(gaussian_mu(guarantee.epsilon, guarantee.delta))
-        root = math.sqrt(guarantee.dimension)
-        if guarantee.unit == "element":
-            return Limit("mu", mu * root), Limit("mu", mu)
-        return Limit("mu", mu), Limit("mu", mu / root) if box else None
-    if "mu_squared" in guarantee.parameters:
-        return Limit("mu", math.sqrt(Fraction(guarantee.parameters["mu_squared"]))), None
-    delta = float(guarantee.image_delta)
-    cells = box or guarantee.bound.kind == "none"
-    element = guarantee.element_epsilon if cells else None
-    return _epsilon(guarantee.image_epsilon, delta), None if element is None else _epsilon(element, delta)
+def _limits(guarantee: Guarantee, asked: Claim | None) -> tuple[Limit, Limit | None]:
+    """The claim for a whole record and, for a box or a category, for one element of it.
+
+    Each limit follows from epsilon and delta of the claim alone, never from a parameter such as mu that the mechanism
+    works out for itself: a build whose noise is too small would raise its own limit. Of Gaussian noise the limit is the
+    mu at which the analytic curve has exactly that (epsilon, delta). It holds for Gaussian blocks too: together they
+    are one Gaussian, of mu^2 = sum mu_b^2.
+    """
+    gaussian = "gaussian" in (guarantee.mechanism, guarantee.parameters.get("of"))
+    image = _limit(*_claimed(guarantee, asked), gaussian)
+    if asked is not None and asked.unit == "element":
+        return image, _limit(asked.epsilon, asked.delta, gaussian)
+    if guarantee.element_epsilon is None or guarantee.bound.kind not in ("box", "none"):
+        return image, None
+    return image, _limit(guarantee.element_epsilon, guarantee.delta, gaussian)
 
 
-def _epsilon(value: Fraction, delta: float) -> Limit:
-    return Limit("epsilon", float(value), delta)
+def _claimed(guarantee: Guarantee, asked: Claim | None) -> tuple[Fraction, Fraction]:
+    """Epsilon and delta of a whole record: as asked for, or as stated where another unit was asked for."""
+    if asked is not None and asked.unit == "image":
+        return asked.epsilon, asked.delta
+    return guarantee.image_epsilon, guarantee.image_delta
+
+
+def _limit(epsilon: Fraction, delta: Fraction, gaussian: bool) -> Limit:
+    if gaussian and delta:
+        return Limit("mu", float(gaussian_mu(epsilon, delta)))
+    return Limit("epsilon", float(epsilon), float(delta))

@@ -12,7 +12,7 @@ from dataclasses import replace
 from veilray.evaluation.audit.subject import Subject, subject_of
 from veilray.methods import Method
 from veilray.methods.tables import CADPTable
-from veilray.privacy import Entropy, Mechanism
+from veilray.privacy import Claim, Entropy, Mechanism
 from veilray.privacy.mechanisms.base import Floats
 
 __all__ = ["THROUGH_FILE_ROWS", "through_file", "through_table"]
@@ -24,7 +24,7 @@ _PICTURES_AT_ONCE = 256
 _PAIRS = ("worst case", "one axis", "last element flipped", "two rows, second flipped", "last cell changed")
 
 
-def through_file(method: Method, mechanism: Mechanism) -> Subject:
+def through_file(method: Method, mechanism: Mechanism, claim: Claim | None = None) -> Subject:
     """The mechanism of a method's latent, seen through the method's integer pictures.
 
     No likelihood is known for what comes back, so trained statistics do the work. Rows of one batch are decoded
@@ -39,20 +39,20 @@ def through_file(method: Method, mechanism: Mechanism) -> Subject:
             out[part] = method.encode(method.decode(drawn[part]))
         return out
 
-    return _seen_through(mechanism, release)
+    return _seen_through(mechanism, claim, release)
 
 
-def through_table(model: CADPTable, mechanism: Mechanism) -> Subject:
+def through_table(model: CADPTable, mechanism: Mechanism, claim: Claim | None = None) -> Subject:
     """The mechanism of a table's latent, seen through valid rows of its schema, of which no condition is told."""
 
     def release(rows: Floats, entropy: Entropy) -> Floats:
         return model.encode(model.render(mechanism.release(rows, entropy), mechanism, entropy))
 
-    return _seen_through(mechanism, release)
+    return _seen_through(mechanism, claim, release)
 
 
-def _seen_through(mechanism: Mechanism, release: Callable[[Floats, Entropy], Floats]) -> Subject:
-    subject = subject_of(mechanism)
+def _seen_through(mechanism: Mechanism, claim: Claim | None, release: Callable[[Floats, Entropy], Floats]) -> Subject:
+    subject = subject_of(mechanism, claim)
     return replace(
         subject,
         name=f"{mechanism.name} through the file",

@@ -147,8 +147,9 @@ class Blockwise(Mechanism):
         """What each block's mechanism bounds it to, side by side: `(n, d)` float64; zeros where the share is 0. A row
         with a non-finite element is bounded as the zero row, in every block.
 
-        Grid integers are exact here: a sampler of at most 51 digits keeps the clip of Laplace below 2^50 grid units,
-        and one of a scale of at most 2^36 that of Gaussian below 2^43.
+        Grid integers are exact here, as they stay below 2^53. Laplace: a sampler of J <= 51 digits has 2C < 2^(J-1), so
+        C < 2^49. Gaussian: an L2 ball has F < 2^30, as F^2 must fit. Of a box s = 2 C sqrt(d) / mu <= 2^36, so
+        C <= 2^35 mu, and mu < 2^15.5 for every epsilon up to 10^9 that is calibrated: C < 2^50.5.
         """
         self._check_rows(latent)
         rows = finite_rows(latent)

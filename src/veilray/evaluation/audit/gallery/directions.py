@@ -17,8 +17,9 @@ from veilray.evaluation.audit.subject import Subject, subject_of
 from veilray.privacy import Claim, Entropy
 from veilray.privacy.fixed_length import fixed_length
 from veilray.privacy.mechanisms.base import Floats, finite_rows
-from veilray.privacy.mechanisms.blockwise import Blockwise
+from veilray.privacy.mechanisms.blockwise import Block, Blockwise
 from veilray.privacy.mechanisms.directional import Directional
+from veilray.privacy.mechanisms.gaussian import Gaussian
 from veilray.privacy.samplers.normal import normals
 
 _GAMMA = 1.5
@@ -107,6 +108,24 @@ class WholeEpsilonInEachBlock:
         """The claim with its shares, and blocks that ignore them."""
         blocks = tuple(fixed_length(self.claim, "gaussian", k) for k in self.sizes)
         return replace(subject_of(Directional(self.claim, blocks, (Fraction(3, 2), Fraction(1, 2)))), name=name)
+
+
+@entry("whole claim in each gaussian block", "worst case / likelihood")
+class WholeClaimInEachGaussianBlock:
+    """Two Gaussian blocks share (2, 1e-5), and each has noise for all of it: together they are told apart by mu sqrt 2.
+
+    Dong, Roth and Su 2022: independent Gaussian releases are one, of mu^2 = sum mu_b^2. The guarantee states that mu^2
+    truly, so an audit that took its limit from it would pass this build.
+    """
+
+    sizes = (3, 5)
+    claim = Claim.of(2, "1e-5")
+
+    def subject(self, name: str) -> Subject:
+        """The claim with its shares, and blocks that ignore them."""
+        first, second = (Gaussian.calibrate(self.claim, size) for size in self.sizes)
+        blocks = Block(0, 3, Fraction(3, 2), first), Block(3, 8, Fraction(1, 2), second)
+        return replace(subject_of(Blockwise(self.claim, "gaussian", blocks)), name=name)
 
 
 @entry("kept block", "last element flipped / projection", "noise has full rank")
