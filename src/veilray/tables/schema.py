@@ -57,6 +57,7 @@ class Schema(BaseModel):
 
     Attributes:
         confirmed: a person has checked that bounds and levels are public knowledge.
+        drafted_from: the rows that it was drafted or read off from; None where it was written without any.
         patient: the column that says whose record a row is; it is never released and is not one of `columns`.
         columns: 1 to 1,000, with distinct names.
         policy: what happens to a row that does not fit.
@@ -67,6 +68,7 @@ class Schema(BaseModel):
     format: Literal["veilray-schema"] = "veilray-schema"
     version: Literal[1] = 1
     confirmed: Annotated[bool, Field(strict=True)] = False
+    drafted_from: Literal["public rows", "private rows"] | None = None
     patient: Name | None = None
     columns: Annotated[tuple[Column, ...], Field(min_length=1, max_length=_MOST_COLUMNS)]
     policy: Policy = Policy()
@@ -112,8 +114,21 @@ class Schema(BaseModel):
 
     def sha256(self) -> str:
         """Hexadecimal hash of everything the schema says; the layout of its file does not count."""
-        told = json.dumps(self.model_dump(mode="json"), sort_keys=True, separators=(",", ":"))
+        fields = self.model_dump(mode="json")
+        if self.drafted_from is None:  # as it was hashed before this field was there
+            del fields["drafted_from"]
+        told = json.dumps(fields, sort_keys=True, separators=(",", ":"))
         return hashlib.sha256(told.encode()).hexdigest()
+
+    @property
+    def provenance(self) -> str:
+        """Where it is from and who confirmed it, in words for a card."""
+        source = {
+            "public rows": "drafted from public rows",
+            "private rows": "drafted from rows that are not public",
+            None: "not drafted from rows",
+        }[self.drafted_from]
+        return f"{source}, {'confirmed by a person as public knowledge' if self.confirmed else 'confirmed by nobody'}"
 
     def to_text(self) -> str:
         """The schema as YAML; raises ImportError without the extra `tables`."""
