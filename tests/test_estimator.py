@@ -24,6 +24,7 @@ from sklearn.utils import get_tags
 from sklearn.utils.estimator_checks import parametrize_with_checks
 
 from veilray import TableCADP
+from veilray.errors import Refused
 from veilray.methods.tables import open_table
 from veilray.tables import Column, Schema
 
@@ -44,8 +45,11 @@ def _quick(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(os, "fsync", lambda _: None)  # a hundred tiny fits, none of which must outlive a power cut
 
 
+STATED = {"training_data": "public", "statement": "made up people"}
+
+
 def tiny(schema: Any = None, **options: Any) -> TableCADP:
-    return TableCADP(schema, **{"couplings": 2, "width": 4, "epochs": 1, "random_state": 0, **options})
+    return TableCADP(schema, **{"couplings": 2, "width": 4, "epochs": 1, "random_state": 0, **STATED, **options})
 
 
 def people(count: int, seed: int = 0) -> pd.DataFrame:
@@ -56,7 +60,7 @@ def people(count: int, seed: int = 0) -> pd.DataFrame:
     return pd.DataFrame({"who": [f"p{n}" for n in range(count)], "age": age, "bmi": bmi, "sex": sex, "ill": ill})
 
 
-@parametrize_with_checks([TableCADP(couplings=2, width=4, epochs=1)])
+@parametrize_with_checks([TableCADP(couplings=2, width=4, epochs=1, **STATED)])
 def test_scikit_learn_takes_it_for_a_transformer(estimator: Any, check: Callable[[Any], None]) -> None:
     check(estimator)
 
@@ -124,6 +128,39 @@ def test_a_schema_is_read_off_public_rows_of_any_kind() -> None:
     assert {kinds[name] for name in ("sex", "ill", "old")} == {"categorical"}
     assert [column.name for column in schema.columns if column.missing] == ["bmi"]
     assert schema.column("age").span[0] < rows["age"].min()
+
+
+@pytest.mark.parametrize(
+    "stated",
+    [
+        {"training_data": "not covered", "statement": "a ward"},
+        {"training_data": "other patients", "statement": "a ward"},
+        {"training_data": "public", "statement": " "},
+        {},
+    ],
+)
+def test_no_schema_is_read_off_rows_that_nobody_called_public(stated: dict[str, str]) -> None:
+    rows = people(60)[["age", "sex"]].assign(income=[*range(59), 1_234_567], sex=["f"] * 59 + ["one of a kind"])
+    plain = {"training_data": "not covered", "statement": "", **stated}
+    with pytest.raises(Refused, match="schema must be given for rows that are not declared public") as caught:
+        tiny(**plain).fit(rows)
+    for cure in ("veilray check TABLE", 'training_data="public"', "statement"):
+        assert cure in str(caught.value)
+    assert "1234567" not in str(caught.value)
+    schema = Schema(confirmed=True, columns=(Column(name="age", kind="integer", low=0, high=120), SCHEMA.column("bmi")))
+    assert tiny(schema, **plain).fit(people(60)).schema_ == schema, "a person has confirmed it"
+
+
+def test_a_schema_that_was_read_off_says_so_and_is_confirmed_by_nobody(tmp_path: Path) -> None:
+    flow = tiny().fit(people(60)[["age", "sex"]])
+    assert (flow.schema_.drafted_from, flow.schema_.confirmed) == ("public rows", False)
+    opened = flow.release(people(30, 1)[["age", "sex"]], 1, tmp_path / "out", ledger=tmp_path / "ledger")
+    assert (opened.schema.drafted_from, opened.schema.confirmed) == ("public rows", False)
+    for name in ("README", "DATASET.md"):
+        text = " ".join((tmp_path / "out" / name).read_text().split())
+        assert "the schema, which leaves with the rows: drafted from public rows, confirmed by nobody" in text
+    flow.save(tmp_path / "model")
+    assert (TableCADP.load(tmp_path / "model").transform([[50, "f"]]) == flow.transform([[50, "f"]])).all()
 
 
 def test_rows_beyond_a_schema_that_was_read_off_count_as_its_bounds() -> None:

@@ -20,6 +20,7 @@ from sklearn.utils._set_output import _get_output_config
 from sklearn.utils.validation import check_array, check_is_fitted, validate_data
 
 from veilray.api import release
+from veilray.errors import Refused
 from veilray.methods.declared import Facts
 from veilray.methods.tables.model import CADPTable
 from veilray.methods.tables.opened import OpenedTable, open_table
@@ -42,9 +43,9 @@ class TableCADP(TransformerMixin, BaseEstimator):  # type: ignore[misc]  # sciki
 
     Args:
         schema: a confirmed `veilray.tables.Schema`, or the path of one. None reads it off the rows given to `fit`,
-            **which must then be public in all their cells**: bounds are their extremes and a tenth of the range at
-            each end, levels and missing cells are as seen, and a later cell outside counts as the nearest bound, the
-            missing cell or the middle of the column.
+            **which must then be public in all their cells**, and said to be so by `training_data="public"` and a
+            `statement`: bounds are their extremes and a tenth of the range at each end, levels and missing cells are as
+            seen, and a later cell outside counts as the nearest bound, the missing cell or the middle of the column.
         condition: names of the columns that the flow is told, in a sequence or with commas; of an array without a
             schema they are x0, x1 ... All other columns are what the mechanism covers.
         task: the column by which the latent's directions are ranked: by default the first condition; `row` for what
@@ -67,7 +68,8 @@ class TableCADP(TransformerMixin, BaseEstimator):  # type: ignore[misc]  # sciki
     Example:
         >>> from sklearn.datasets import load_breast_cancer
         >>> public = load_breast_cancer(as_frame=True).data.iloc[:, :4]
-        >>> flow = TableCADP(couplings=2, width=8, epochs=2, random_state=0).fit(public)
+        >>> told = {"training_data": "public", "statement": "Breast Cancer Wisconsin"}
+        >>> flow = TableCADP(couplings=2, width=8, epochs=2, random_state=0, **told).fit(public)
         >>> latents = flow.transform(public[:3])
         >>> latents.shape
         (3, 4)
@@ -113,9 +115,16 @@ class TableCADP(TransformerMixin, BaseEstimator):  # type: ignore[misc]  # sciki
 
         Raises:
             ValueError: for a schema that nobody confirmed, too few rows, or options that do not fit.
+            veilray.errors.Refused: without a schema, for rows that are not declared public.
         """
         del y
         schema = self._given_schema()
+        if schema is None and not (self.training_data == "public" and self.statement.strip()):
+            raise Refused(
+                "schema must be given for rows that are not declared public, got none: read off these rows it would "
+                "publish their extremes and their rare levels. `veilray check TABLE` drafts one; confirm it, and give "
+                'it. Where every cell is public, give training_data="public" and a statement of what the rows are'
+            )
         frame = self._frame(X, schema, reset=True)
         records, _ = read_records(frame, public_schema(frame) if schema is None else schema)
         with tempfile.TemporaryDirectory(prefix="veilray-fit-") as scratch:

@@ -201,7 +201,7 @@ def test_the_user_says_which_column_is_which(study):
     columns = {"path": "where", "patient": "case", "label": "finding"}
     assert facts(path, columns=columns) == [("a/0.png", "p1", "x", {})]
     with pytest.raises(ValueError, match="column for patient must be one of those of the manifest: 'where', 'case'"):
-        Collection.open(path, columns={"patient": "kase"})
+        Collection.open(path, reading=Reading(columns={"patient": "kase"}))
 
 
 @pytest.mark.parametrize(("encoding", "declared"), [("utf-16", "auto"), ("cp1252", "cp1252"), ("latin-1", "latin-1")])

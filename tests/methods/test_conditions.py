@@ -48,14 +48,14 @@ def test_randomised_labels_follow_their_epsilon(scanned: Callable[[int], Collect
 @pytest.mark.parametrize(
     ("policies", "levels", "message"),
     [
-        ({"label": "secret"}, LEVELS, "public, public:unique, randomised:EPSILON or withheld"),
+        ({"label": "secret"}, LEVELS, "public, randomised:EPSILON or withheld"),
         ({"label": "randomised"}, LEVELS, "must hold its epsilon"),
         ({"label": "randomised:0"}, LEVELS, "above 0"),
         ({"label": "randomised:x"}, LEVELS, "decimal number or a fraction"),
         ({"label": "randomised:1"}, {}, "public list of two or more"),
         ({"label": "randomised:1"}, {"label": ("NORMAL", "OTHER")}, "one of the public levels"),
         ({"age": "public"}, LEVELS, "condition must be one of label"),
-        ({"label": "public:2"}, LEVELS, "public, public:unique, randomised:EPSILON or withheld"),
+        ({"label": "public:2"}, LEVELS, "public, randomised:EPSILON or withheld"),
     ],
 )
 def test_wrong_policies_are_named(

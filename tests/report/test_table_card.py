@@ -123,6 +123,13 @@ def test_what_the_network_was_trained_on_is_a_sentence(data: str) -> None:
     assert f"The network was trained on: {data}: a survey\n" in card_of(contents)
 
 
+def test_one_patient_is_one_patient() -> None:
+    contents = told()
+    contents["guarantee"]["releases"].update(patients=1, largest_patient=3)
+    assert "They are of 1 patient." in card_of(contents)
+    assert "They are of 2 patients, at most 2 of one." in card_of(told())
+
+
 def test_one_row_is_one_row() -> None:
     assert card_of(told(rows=1)).count("1 row released by")
 

@@ -57,6 +57,24 @@ def test_levels_that_few_rows_show_are_not_named(write):
     assert "read from this table" in draft.to_text()
 
 
+def test_levels_that_few_patients_show_are_not_named_however_many_rows_they_have(write):
+    ward = ["north"] * 30 + ["south"] * 20 + ["vip"] * 60 + ["back again"] * 20
+    patient = [*range(50), *[777] * 60, *["7", "7.0", " 7", "8"] * 5]
+    columns, _, draft = drafted(write, patient=patient, ward=ward)
+    assert columns["ward"].levels == ("north", "south")
+    assert "20 patients or more show each" in draft.to_text()
+    assert "vip" not in draft.to_text()
+    columns, _, draft = drafted(write, ward=ward)
+    assert "vip" in columns["ward"].levels, "nothing says whose the rows are"
+
+
+def test_a_draft_says_that_it_was_drafted_from_rows_until_a_person_says_more(write):
+    _, _, draft = drafted(write, age=range(30, 70))
+    assert draft.schema().drafted_from == "private rows"
+    assert draft.schema().provenance == "drafted from rows that are not public, confirmed by nobody"
+    assert "drafted_from: private rows  # CONFIRM" in draft.to_text()
+
+
 def test_levels_stand_in_an_order_that_tells_no_frequency(write):
     columns, _, _ = drafted(write, code=[3] * 20 + [10] * 40 + [1] * 30)
     assert columns["code"].levels == ("1", "3", "10")

@@ -157,7 +157,7 @@ def test_a_manifest_is_one_manifest_in_every_dialect_and_form(study, data):
     pd.DataFrame(rows, columns=["path", "patient", "label", "bmi"]).to_parquet(study / "m.parquet")
 
     def facts_in(manifest, dialect):
-        with Collection.open(manifest, dialect=dialect) as collection:
+        with Collection.open(manifest, reading=Reading(dialect=dialect)) as collection:
             assert collection.quarantine == []
             return [(ref.source, ref.patient, ref.label, dict(ref.conditions)) for ref in collection.refs]
 

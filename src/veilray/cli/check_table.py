@@ -67,7 +67,8 @@ def draft_table(table: Path, out: Path | None, dialect: Sequence[str] | None, *,
         OUT.print(f"left out: {names}", highlight=False, markup=False)
     OUT.print(
         "Bounds come from a public list of names, never from this table's extremes. Levels were read from it: keep "
-        "only those that a code book or form makes public. Then set `confirmed: true`.",
+        "only those that a code book or form makes public. Say in `drafted_from` whether its rows are public: that "
+        "stands on the card of every release. Then set `confirmed: true`.",
         soft_wrap=True,
     )
     return 0

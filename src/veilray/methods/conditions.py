@@ -125,9 +125,7 @@ def _rule(name: str, text: str, levels: tuple[str, ...], bounds: Bounds | None, 
     if text == "withheld":
         return ConditionRule(name, ConditionPolicy(policy="withheld"))
     if word != "randomised":
-        raise ValueError(
-            f"policy of {name} must be public, public:unique, randomised:EPSILON or withheld, got {text!r}"
-        )
+        raise ValueError(f"policy of {name} must be public, randomised:EPSILON or withheld, got {text!r}")
     if not epsilon:
         raise ValueError(f"policy of {name} must hold its epsilon, such as randomised:1, got {text!r}")
     if bounds is None:

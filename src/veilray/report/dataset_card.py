@@ -240,4 +240,6 @@ def people(guarantee: Guarantee) -> str:
     releases = guarantee.releases
     if releases is None or releases.patients is None:
         return "How many patients they are of is not known: no patient key was given."
+    if releases.patients == 1:
+        return "They are of 1 patient."
     return f"They are of {releases.patients:,} patients, at most {releases.largest_patient:,} of one."

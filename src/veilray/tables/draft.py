@@ -1,8 +1,8 @@
 """Drafting a schema: a first guess that a person completes and confirms.
 
 A schema becomes public with the model, so nothing in it may come from a single record. Bounds are never the extremes
-of the table: they come from a public dictionary of names, or stay open. Levels are those that 20 rows or more show,
-and the draft says that they were read from the table.
+of the table: they come from a public dictionary of names, or stay open. Levels are those that 20 rows or more show, of
+20 patients or more where a column says whose they are, and the draft says that they were read from the table.
 """
 
 from __future__ import annotations
@@ -21,9 +21,9 @@ from veilray.tables.draft_dialect import draft_dialect
 from veilray.tables.draft_text import Draft, DraftColumn
 from veilray.tables.extra import needed
 from veilray.tables.texts import open_texts
+from veilray.text import normal_text, patient_key
 from veilray.text.dialect import Dialect
 from veilray.text.dialect_entries import GivenDialect
-from veilray.text.normal_form import normal_text
 
 __all__ = ["FEWEST_ROWS", "draft_schema"]
 
@@ -51,6 +51,7 @@ class _Tally:
     timed: int = 0
     outside: int = 0
     counts: Counter[str] = field(default_factory=Counter)
+    patients: dict[str, set[str]] | None = None
     many: bool = False
     all_different: bool = True
 
@@ -63,6 +64,17 @@ class _Tally:
                 self.cells += number
                 self._look(text, number)
                 self._count(text, number)
+
+    def take_patients(self, texts: list[str], patients: list[str]) -> None:
+        """Note whose rows show each text, as far as it matters; a text of one patient is not a level of many."""
+        if self.many:
+            return
+        self.patients = {} if self.patients is None else self.patients
+        for text, patient in zip(map(str.strip, texts), patients, strict=True):
+            whose = self.patients.setdefault(text, set())
+            key = patient_key(patient)
+            if key is not None and len(whose) < FEWEST_ROWS:
+                whose.add(key)
 
     def _look(self, text: str, times: int) -> None:
         value = self.dialect.number(text)
@@ -95,8 +107,11 @@ class _Tally:
         return number >= _NEARLY_ALL * self.cells
 
     def shown(self) -> list[str]:
-        """The levels that enough rows show, sorted so that their order does not tell how frequent they are."""
+        """The levels that enough rows, of enough patients, show, sorted so that their order does not tell how
+        frequent they are."""
         enough = [text for text, times in self.counts.most_common(_MOST_LEVELS) if times >= FEWEST_ROWS]
+        if self.patients is not None:
+            enough = [text for text in enough if len(self.patients.get(text, ())) >= FEWEST_ROWS]
         return sorted((text for text in enough if _is_name(text)), key=_numeric_then_text)
 
 
@@ -121,21 +136,26 @@ def draft_schema(
     drafted_dialect = draft_dialect(source, dialect)
     used = drafted_dialect.dialect
     texts = open_texts(source, used)
-    value_counts = needed("pyarrow.compute").value_counts
+    arrow, value_counts = needed("pyarrow"), needed("pyarrow.compute").value_counts
     names = [name for name in texts.names if name not in texts.unreadable]
     tallies = [_Tally(name, public_bounds(name), used) for name in names]
     rows = 0
+    patient = next((name for name in names if is_patient(name) and _is_name(name)), None)
     for batch in texts.batches(names):
         rows += len(batch)
+        owners = None if patient is None else batch.column(names.index(patient)).fill_null("")
         for tally, column in zip(tallies, batch.columns, strict=True):
             if not tally.is_settled:
-                different, times = value_counts(column.fill_null("")).flatten()
+                cells = column.fill_null("")
+                different, times = value_counts(cells).flatten()
                 tally.take(different.to_pylist(), times.to_pylist())
+                if owners is not None and tally.name != patient:
+                    pairs = arrow.table({"text": cells, "patient": owners}).group_by(["text", "patient"]).aggregate([])
+                    tally.take_patients(*(pairs.column(name).to_pylist() for name in ("text", "patient")))
         if on_progress is not None:
             on_progress(texts.done, texts.total)
     if not rows:
         raise ValueError("table must have one row or more below its header, got none")
-    patient = next((name for name in texts.names if is_patient(name) and _is_name(name)), None)
     columns: list[DraftColumn] = []
     left_out: list[tuple[str, str]] = list(texts.unreadable.items())
     for tally in tallies:
@@ -215,9 +235,11 @@ def _named(tally: _Tally) -> DraftColumn | str:
         return DraftColumn(tally.name, "categorical", None, None, coding, _may_miss(tally, notes), "", tuple(notes))
     levels = tally.shown()
     if len(levels) < 2:
-        return f"fewer than two texts stand in {FEWEST_ROWS} rows or more: it looks like free text"
+        whose = "rows" if tally.patients is None else "patients' rows"
+        return f"fewer than two texts stand in {FEWEST_ROWS} {whose} or more: it looks like free text"
+    whose = "rows" if tally.patients is None else "patients"
     notes = [
-        f"these levels were read from this table, where {FEWEST_ROWS} rows or more show each",
+        f"these levels were read from this table, where {FEWEST_ROWS} {whose} or more show each",
         "keep those that a code book or a form names, and add the others that it names",
         "use kind ordinal and sort the levels when they have an order",
     ]

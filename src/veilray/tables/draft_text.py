@@ -76,6 +76,7 @@ class Draft:
             "format: veilray-schema",
             "version: 1",
             "confirmed: false  # CONFIRM: true, when all lines are checked",
+            "drafted_from: private rows  # CONFIRM: or public rows, when every row of that table is public",
         ]
         if self.patient is not None:
             lines.append(f"patient: {_quoted(self.patient)}  # CONFIRM: it says whose record a row is; never released")

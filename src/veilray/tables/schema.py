@@ -58,6 +58,7 @@ class Schema(BaseModel):
 
     Attributes:
         confirmed: a person has checked that bounds and levels are public knowledge.
+        drafted_from: the rows that it was drafted or read off from; None where it was written without any.
         patient: the column that says whose record a row is; it is never released and is not one of `columns`.
         columns: 1 to 1,000, with distinct names.
         policy: what happens to a row that does not fit.
@@ -69,6 +70,7 @@ class Schema(BaseModel):
     format: Literal["veilray-schema"] = "veilray-schema"
     version: Literal[1] = 1
     confirmed: Annotated[bool, Field(strict=True)] = False
+    drafted_from: Literal["public rows", "private rows"] | None = None
     patient: Name | None = None
     columns: Annotated[tuple[Column, ...], Field(min_length=1, max_length=_MOST_COLUMNS)]
     policy: Policy = Policy()
@@ -119,9 +121,20 @@ class Schema(BaseModel):
         return hashlib.sha256(told.encode()).hexdigest()
 
     def _told(self, *, exclude_none: bool = False) -> dict[str, Any]:
-        """The entries; of the dialect those that are not the default's, and none where it is the default."""
-        told = self.model_dump(mode="json", exclude_none=exclude_none, exclude={"dialect"})
-        return {**told, "dialect": self.dialect.told()} if self.dialect != PLAIN else told
+        """The entries; a field that came later stands only where it says something: old schemas keep their hash."""
+        told = self.model_dump(mode="json", exclude_none=exclude_none, exclude={"dialect", "drafted_from"})
+        later = {"drafted_from": self.drafted_from} if self.drafted_from else {}
+        return {**told, **later, **({"dialect": self.dialect.told()} if self.dialect != PLAIN else {})}
+
+    @property
+    def provenance(self) -> str:
+        """Where it is from and who confirmed it, in words for a card."""
+        source = {
+            "public rows": "drafted from public rows",
+            "private rows": "drafted from rows that are not public",
+            None: "not drafted from rows",
+        }[self.drafted_from]
+        return f"{source}, {'confirmed by a person as public knowledge' if self.confirmed else 'confirmed by nobody'}"
 
     def to_text(self) -> str:
         """The schema as YAML; raises ImportError without the extra `tables`."""

@@ -122,7 +122,8 @@ class CADPTable(Model):
         """Train the conditional flow on public rows, measure what of its latent matters, write the MODEL folder.
 
         Args:
-            public: valid rows of a confirmed schema.
+            public: valid rows of a schema that a person confirmed, or that says it was drafted from public rows, where
+                `training_data` is `public` and `statement` says which.
             condition: names of the columns that the flow is told, in a sequence or with commas; they leave under a
                 policy each, all other columns are the row that the mechanism covers.
             task: the column that learners will be asked for, by which directions are ranked; by default the first
@@ -137,7 +138,8 @@ class CADPTable(Model):
             ValueError: for a schema that nobody confirmed, fewer than 10 rows, conditions that are no columns, a table
                 without any other column, or numbers that do not fit.
         """
-        if not public.schema.confirmed:
+        stated_public = training_data == "public" and bool(statement.strip())
+        if not public.schema.confirmed and not (public.schema.drafted_from == "public rows" and stated_public):
             raise ValueError(
                 "schema must be confirmed, got one that is not: check that its bounds and levels are public knowledge, "
                 "then set `confirmed: true` in it"
@@ -203,6 +205,7 @@ class CADPTable(Model):
             configuration={
                 **config.to_dict(),
                 "schema_sha256": public.schema.sha256(),
+                "schema_provenance": public.schema.provenance,
                 "conditions": [] if declared is None else declared.to_list(),
                 "task": asked,
             },

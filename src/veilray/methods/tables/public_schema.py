@@ -50,7 +50,7 @@ def numbered(count: int) -> tuple[str, ...]:
 
 
 def public_schema(table: Any) -> Schema:
-    """The schema of public rows, confirmed: whoever calls this says that they are public.
+    """The schema of public rows, confirmed by nobody: whoever calls this says that they are public.
 
     Numbers become continuous or integer columns, days date columns, all other texts categories.
 
@@ -68,7 +68,7 @@ def public_schema(table: Any) -> Schema:
             seen[name].update(text.strip() for text in unique(column.fill_null("")).to_pylist())
     try:
         columns = tuple(_column(name, sorted(different)) for name, different in seen.items())
-        return Schema(confirmed=True, columns=columns, policy=_REPLACE)
+        return Schema(drafted_from="public rows", columns=columns, policy=_REPLACE)
     except ValidationError as error:
         said = str(error.errors()[0]["msg"]).removeprefix("Value error, ")
         cure = "give a schema, or leave the column out"

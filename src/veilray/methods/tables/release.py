@@ -121,6 +121,7 @@ def plan_table(
     owners = {patient: count for patient, count in counted.items() if patient is not None}
     known = bool(owners) and not unidentified
     policy = records.schema.policy
+    schema_is_public = f"the schema, which leaves with the rows: {model.schema.provenance}"
     told_by_absence = {policy.unseen_level, policy.out_of_bounds, policy.wrong_type, policy.missing} != {"replace"}
     guarantee = mechanism.guarantee(model.dimension).with_release(
         releases=Releases(
@@ -130,7 +131,10 @@ def plan_table(
         ),
         conditions={rule.name: rule.policy for rule in rules},
         model_training=training,
-        in_clear=(_OBEYS,) if told_by_absence else (_FORM,) if records.patients is None else (_FORM, _OWNED),
+        in_clear=(
+            *((_OBEYS,) if told_by_absence else (_FORM,) if records.patients is None else (_FORM, _OWNED)),
+            schema_is_public,
+        ),
         record="row",
     )
     return TablePlan(
