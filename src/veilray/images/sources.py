@@ -16,7 +16,7 @@ from veilray.images.formats import format_of, known_extensions
 from veilray.images.layout import Facts, Layout
 from veilray.images.manifest import EXTENSIONS as MANIFESTS
 from veilray.images.manifest import locate, manifest_root, read_manifest
-from veilray.text.dialect import Dialect
+from veilray.text.dialect import PLAIN, Dialect
 
 __all__ = ["Quarantined", "Source", "find_sources"]
 
@@ -67,6 +67,10 @@ def find_sources(
         return
     if root is not None:
         raise ValueError("root must be given with a manifest only")
+    if dialect is not None and dialect != PLAIN:
+        raise ValueError("dialect must be given with a manifest or a table only")
+    if columns and path.is_dir():
+        raise ValueError("columns must be given with a manifest or an array file only: a folder has a layout")
     if path.is_dir():
         yield from _walk(path, layout, limits)
     elif path.is_file():
