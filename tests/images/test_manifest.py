@@ -8,7 +8,7 @@ import unicodedata
 import numpy as np
 import pytest
 
-from veilray.images import Collection, EmptyCollectionError, Facts, manifest_root, write_image, write_manifest
+from veilray.images import Collection, EmptyCollectionError, Facts, Reading, manifest_root, write_image, write_manifest
 from veilray.images.manifest import read_manifest
 from veilray.text import Dialect
 
@@ -119,6 +119,10 @@ def test_a_root_in_the_manifest_is_not_followed_by_itself(study):
 
 
 def test_a_root_is_for_manifests_only(study):
+    with pytest.raises(ValueError, match="dialect must be given with a manifest or a table only"):
+        Collection.open(study, dialect=Dialect(decimal=","))
+    with pytest.raises(ValueError, match="columns must be given with a manifest or an array file only"):
+        Collection.open(study, columns={"patient": "a"})
     with pytest.raises(ValueError, match="root must be given with a manifest only"):
         Collection.open(study, root=study)
     with pytest.raises(ValueError, match="root must be an existing folder"):

@@ -12,7 +12,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from veilray.images import Collection, write_image
+from veilray.images import Collection, Reading, write_image
 from veilray.tables import Column, Dialect, Schema, read_records
 from veilray.text.dialect import MISSING_WORDS
 

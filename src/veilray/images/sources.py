@@ -20,7 +20,7 @@ from veilray.images.leftovers import HIDDEN, left_by_device
 from veilray.images.manifest import EXTENSIONS as MANIFESTS
 from veilray.images.manifest import locate, manifest_root, read_manifest
 from veilray.images.reading import Reading
-from veilray.text import normal_text
+from veilray.text import PLAIN, normal_text
 from veilray.text.printable import printable
 
 __all__ = ["Quarantined", "Skipped", "Source", "find_sources"]
@@ -84,6 +84,10 @@ def find_sources(path: Path, reading: Reading, limits: Limits) -> Iterator[Found
         return
     if root is not None:
         raise ValueError("root must be given with a manifest only")
+    if reading.dialect != PLAIN:
+        raise ValueError("dialect must be given with a manifest or a table only")
+    if reading.columns and path.is_dir():
+        raise ValueError("columns must be given with a manifest or an array file only: a folder has a layout")
     if path.is_dir():
         yield from _walk(path, layout, reading, limits)
     elif path.is_file():

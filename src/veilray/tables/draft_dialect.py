@@ -17,7 +17,7 @@ from typing import Any
 from veilray.tables.extra import needed
 from veilray.tables.texts import Texts, open_texts
 from veilray.text.delimited import EXTENSIONS, DelimitedText, agreeing_delimiters, encoding_of, text_sample
-from veilray.text.dialect import AUTO, DATE_FORMATS, DELIMITERS, PLAIN, Dialect
+from veilray.text.dialect import AUTO, DATE_FORMATS, DELIMITERS, PLAIN, Dialect, is_number_of_some_dialect
 from veilray.text.dialect_entries import GivenDialect, given_entries, read_dialect
 from veilray.text.normal_form import normal_text
 
@@ -167,7 +167,7 @@ def _words(cells: _Cells, dialect: Dialect) -> tuple[Dialect, list[Question]]:
         rest = Counter(counts)
         for word in strange:
             del rest[word]
-        good = sum(times for cell, times in rest.items() if _is_number(cell) or _formats(cell))
+        good = sum(times for cell, times in rest.items() if is_number_of_some_dialect(cell) or _formats(cell))
         if 0 < len(strange) <= _MOST_WORDS < len(rest) and good >= _NEARLY_ALL * rest.total():
             for word in strange:
                 found.setdefault(word, []).append(name)
@@ -177,10 +177,6 @@ def _words(cells: _Cells, dialect: Dialect) -> tuple[Dialect, list[Question]]:
         for word, names in sorted(found.items())
     ]
     return dialect.changed({"missing": (*dialect.missing, *found)}), questions
-
-
-def _is_number(cell: str) -> bool:
-    return any(not isnan(reading.number(cell)) for reading in _READINGS)
 
 
 def _numbers(cells: _Cells, dialect: Dialect) -> tuple[Dialect, list[Question]]:

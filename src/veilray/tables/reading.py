@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from math import isnan
 from typing import Any
 
 import numpy as np
@@ -14,7 +15,7 @@ from veilray.tables.extra import needed
 from veilray.tables.records import Records, RefusedRow
 from veilray.tables.schema import Schema
 from veilray.tables.texts import Texts, open_texts
-from veilray.text.dialect import Dialect
+from veilray.text.dialect import Dialect, is_day_of_some_dialect, is_number_of_some_dialect
 from veilray.text.normal_form import normal_text, patient_key
 
 __all__ = ["Progress", "ignored_columns", "read_records"]
@@ -22,8 +23,8 @@ __all__ = ["Progress", "ignored_columns", "read_records"]
 Progress = Callable[[int, int], None]
 
 _LONGEST_CELL = 65_536
-_GOOD, _TOO_LONG, _TIMED = 0, 5, 6
-_REASONS = ("", "wrong type", "out of bounds", "unseen level", "missing", "", "wrong type")
+_GOOD, _TOO_LONG, _TIMED, _OTHER_NUMBER, _OTHER_DAY = 0, 5, 6, 7, 8
+_REASONS = ("", "wrong type", "out of bounds", "unseen level", "missing", "", "wrong type", "wrong type", "wrong type")
 _GOT = (
     "",
     "something else",
@@ -32,6 +33,8 @@ _GOT = (
     "nothing",
     f"more than {_LONGEST_CELL:,} bytes",
     "a day with a time of day, which must be cut off",
+    "a number of another dialect: see --dialect decimal= and thousands= (dialect= in Python)",
+    "a day of another dialect: see --dialect date= (dialect= in Python)",
 )
 _BY_POLICY = tuple(code for code, reason in enumerate(_REASONS) if reason)
 _MOST_SHOWN = 20
@@ -137,10 +140,8 @@ class _Reader:
         codes = np.zeros(len(different), dtype=np.int8)
         for code, reason in enumerate(_REASONS[1:_TOO_LONG], start=1):
             codes[reasons == reason] = code
-        if column.kind == "date":
-            for wrong in np.flatnonzero(codes == _REASONS.index("wrong type")):
-                if self.dialect.has_time(normal_text(different[wrong])):
-                    codes[wrong] = _TIMED
+        for wrong in np.flatnonzero(codes == _REASONS.index("wrong type")):
+            codes[wrong] = _closer(column, normal_text(different[wrong]), self.dialect, int(codes[wrong]))
         codes[too_long] = _TOO_LONG
         self._check_errors(place, codes[which])
         replaced = [code for code in _BY_POLICY if self.schema.policy.action(_REASONS[code]) == "replace"]
@@ -191,6 +192,15 @@ class _Reader:
             return f"{self.schema.patient} must be given"
         column = self.schema.columns[place]
         return f"{column.name} must be {column.allowed_in(self.dialect)}"
+
+
+def _closer(column: Column, text: str, dialect: Dialect, code: int) -> int:
+    """Why a text is of the wrong type, where it is a day or a number after all."""
+    if column.kind == "date":
+        if dialect.has_time(text):
+            return _TIMED
+        return _OTHER_DAY if is_day_of_some_dialect(text) else code
+    return _OTHER_NUMBER if isnan(dialect.number(text)) and is_number_of_some_dialect(text) else code
 
 
 def _listed(names: Sequence[str]) -> str:

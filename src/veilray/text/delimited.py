@@ -40,7 +40,7 @@ _AT_ONCE = 2**20
 _LONGEST_HEADER = 2**20
 _MOST_COLUMNS = 10_000
 _SAMPLED_ROWS = 50
-_SEPARATOR_LINE = re.compile(r'"?sep=(.)"?\s*', re.IGNORECASE)
+_SEPARATOR_LINE = re.compile(r'"?sep=([,;\t|:^~ ])"?\s*', re.IGNORECASE)
 _MARKS = ((codecs.BOM_UTF8, "utf-8-sig"), (codecs.BOM_UTF16_LE, "utf-16"), (codecs.BOM_UTF16_BE, "utf-16"))
 _UNNAMED = re.compile(r"Unnamed: [0-9]+")  # what pandas calls the index of a table that was saved twice
 _CURE = "save it as 'CSV UTF-8', or say which with --dialect encoding=NAME, such as cp1252 (dialect= in Python)"

@@ -20,7 +20,17 @@ from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Fie
 
 from veilray.text.normal_form import cell_text, normal_text
 
-__all__ = ["AUTO", "DATE_FORMATS", "DELIMITERS", "ENCODINGS", "MISSING_WORDS", "PLAIN", "Dialect"]
+__all__ = [
+    "AUTO",
+    "DATE_FORMATS",
+    "DELIMITERS",
+    "ENCODINGS",
+    "MISSING_WORDS",
+    "PLAIN",
+    "Dialect",
+    "is_day_of_some_dialect",
+    "is_number_of_some_dialect",
+]
 
 AUTO = "auto"
 DELIMITERS = {"comma": ",", "semicolon": ";", "tab": "\t", "pipe": "|"}
@@ -80,6 +90,7 @@ _PATTERNS = {
 }
 _DATES = {name: re.compile(pattern, re.IGNORECASE) for name, pattern in _PATTERNS.items()}
 DATE_FORMATS = tuple(_PATTERNS)
+_ANY_DATE = re.compile("|".join(re.sub(r"\(\?P<.>", "(?:", text) for text in _PATTERNS.values()), re.IGNORECASE)
 _ISO = "YYYY-MM-DD"
 
 _ZONE = r"(?: ?(?:Z|UTC|[+-][0-9]{2}:?[0-9]{2}))?"
@@ -265,8 +276,21 @@ class Dialect(BaseModel):
         return text.replace(self.decimal, ".")
 
 
+def is_day_of_some_dialect(text: str) -> bool:
+    """Whether a text is a day that exists in one of the formats."""
+    text = _MIDNIGHT.sub("", text)
+    return _ANY_DATE.fullmatch(text) is not None and any(_day(text, form) is not None for form in DATE_FORMATS)
+
+
+def is_number_of_some_dialect(text: str) -> bool:
+    """Whether a text is a number with a point or a comma, with or without groups of three digits."""
+    return any(not math.isnan(dialect.number(text)) for dialect in _NUMBERS)
+
+
 PLAIN = Dialect()
 """The default dialect, which also every release is written in."""
+
+_NUMBERS = (PLAIN, *(Dialect(decimal=mark, thousands=gap) for mark, gap in ((",", ""), (".", ","), (",", "."))))
 
 
 def _day(text: str, form: str) -> Day | None:
