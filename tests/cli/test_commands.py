@@ -481,7 +481,7 @@ def test_a_schedule_that_cannot_train_is_named_before_anything_is_made(
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        (["--size", "27"], "--size must be an even number of 2 or more, got 27: use 28"),
+        (["--size", "27"], "--size must be an even number of 2 or more, at most 1024, got 27: use 28"),
         (["--size", "0"], "--size must be an even number"),
         (["--minutes", "0"], "--minutes must be above 0"),
         (["--minutes", "nan"], "--minutes must be above 0"),

@@ -191,7 +191,7 @@ def test_a_file_that_vanishes_goes_to_quarantine(
     [
         ("source", "record", "OBFUSCATED must be a new folder"),
         ("out", "source", "RECORD must be a new folder"),
-        ("out", "out", "OBFUSCATED must lie outside RECORD"),
+        ("out", "out", "RECORD must lie outside OBFUSCATED"),
         ("out", "out/record", "RECORD must lie outside OBFUSCATED"),
         ("record/out", "record", "OBFUSCATED must lie outside RECORD"),
     ],

@@ -508,7 +508,7 @@ def test_an_existing_destination_is_never_touched(tmp_path: Path, make_plan: Pla
 
 @pytest.mark.parametrize("record", ["out", "out/record", "."])
 def test_the_record_lies_outside_the_release(tmp_path: Path, make_plan: Plan, record: str) -> None:
-    with pytest.raises(ValueError, match="RECORD must lie outside RELEASE"):
+    with pytest.raises(ValueError, match=r"(RECORD must lie outside RELEASE|RELEASE must lie outside RECORD)"):
         start_table(make_plan(2), tmp_path / "home" / "out", tmp_path / "home" / record, Journal(tmp_path / "l.sqlite"))
 
 

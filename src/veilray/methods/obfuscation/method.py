@@ -29,6 +29,8 @@ from safetensors.torch import save as save_tensors
 from torch import Tensor
 
 from veilray.autoencoders import AUTOENCODERS, Autoencoder
+from veilray.autoencoders.base import AutoencoderConfig, default_features
+from veilray.autoencoders.training import Schedule
 from veilray.flows.durable import write_bytes
 from veilray.images import Geometry
 from veilray.methods.base import ModelCard, read_card
@@ -182,6 +184,9 @@ class Obfuscation:
         training = training_statement(training_data, statement)
         if encoder == "none" and options:
             raise ValueError(f"{min(options)} must go with an encoder, got it with none")
+        if encoder != "none":  # what cannot be fitted is told before an image is read
+            Schedule(epochs=epochs, batch_size=1, learning_rate=1e-3, max_minutes=max_minutes, seed=seed)
+            AutoencoderConfig(size, channels, options["features"] if "features" in options else default_features(size))
         with public_images(collection, recipe.geometry, folder, resume=False) as images:
             figures = {} if order == "no-map" else family_figures(maps, images.validation)
             autoencoder = None

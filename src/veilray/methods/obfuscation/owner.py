@@ -132,7 +132,7 @@ def _check(collection: Collection, out: Path, record: Path, label_policy: str) -
     for what, folder in (("OBFUSCATED", out), ("RECORD", record)):
         if os.path.lexists(folder):
             raise ValueError(f"{what} must be a new folder, got {folder}, which exists: choose another")
-    check_apart({"OBFUSCATED": out, "RECORD": record})
+    check_apart({"RECORD": record, "OBFUSCATED": out})
     if label_policy == "public":
         _check_labels([ref.label for ref in collection.refs])
 

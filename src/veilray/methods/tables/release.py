@@ -172,7 +172,7 @@ def start_table(
     """
     if os.path.lexists(out):
         raise ValueError(f"RELEASE must be a new folder, got {out}, which exists: choose another --out")
-    check_apart({"RELEASE": out, "RECORD": record_folder})
+    check_apart({"RECORD": record_folder, "RELEASE": out})
     if any(out.parent.glob(f".{glob.escape(out.name)}.*.spool")):
         raise ValueError(f"an unfinished release into {out} must be continued with --resume, got a new one")
     out.parent.mkdir(parents=True, exist_ok=True)
