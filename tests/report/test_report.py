@@ -90,7 +90,7 @@ def test_many_small_releases_of_a_patient_read_better_at_a_delta() -> None:
         model_training=ModelTraining(data="public", statement="x"),
     )
     text = " ".join(card_text(released).split())
-    assert "worst patient in this release alone (20 images) epsilon 20, delta 2e-05" in text
+    assert "worst patient in this release alone (20 images) epsilon 20, delta 2e-5" in text
     assert "read at delta 1e-6 the worst patient has epsilon 5.21" in text
     assert "but for a chance of delta" in text
 

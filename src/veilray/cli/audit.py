@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from fractions import Fraction
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -89,6 +90,8 @@ def _of_model(model: str, mechanism: str | None, claim: Claim, trials: int) -> l
 def _print(report: Report) -> None:
     from rich.table import Table
 
+    from veilray.privacy import lower_text
+
     table = Table(title=f"{report.subject}, {report.dimension} elements", title_justify="left")
     for heading in ("test", "claimed", "certified at 99 %", "trials", "verdict"):
         table.add_column(heading, justify="left" if heading in ("test", "verdict") else "right")
@@ -98,7 +101,8 @@ def _print(report: Report) -> None:
     OUT.print(table)
     best = report.sharpest
     if best is not None and best.limit is not None:
-        OUT.print(f"sharpest: {best.test}, {best.share:.1%} of the claimed {best.limit.kind}", highlight=False)
+        share = lower_text(Fraction(100 * (best.share or 0)), 3)
+        OUT.print(f"sharpest: {best.test}, {share} % of the claimed {best.limit.kind}", highlight=False)
     OUT.print(
         "passed: nothing refutes the claim" if report.passed else "FAILED: the claim is refuted",
         style="" if report.passed else "bold red",
@@ -106,7 +110,10 @@ def _print(report: Report) -> None:
 
 
 def _row(check: Check) -> tuple[Any, ...]:
+    from veilray.privacy import decimal_text, lower_text
+
     if check.limit is None or check.shown is None:
         return check.test, "", "", "", f"{check.verdict} {check.detail}".strip()
-    claimed = f"{check.limit.kind} {check.limit.value:.4g}"
-    return check.test, claimed, f"{check.shown:.4g}", f"{check.trials:,}", check.verdict
+    # A claim is an upper bound and rounded up, what was certified a lower one and rounded down.
+    claimed = f"{check.limit.kind} {decimal_text(Fraction(check.limit.value))}"
+    return check.test, claimed, lower_text(Fraction(check.shown)), f"{check.trials:,}", check.verdict
