@@ -46,7 +46,7 @@ def test_a_failed_check_is_exit_code_1(veilray: Run, monkeypatch: object) -> Non
     from veilray.evaluation.audit.gallery import GALLERY
 
     broken = GALLERY["halved scale"].build()
-    monkeypatch.setattr(run, "subject_of", lambda mechanism: broken)
+    monkeypatch.setattr(run, "subject_of", lambda *_: broken)
     ran = veilray("audit", "--mechanism", "laplace", "--epsilon", "1", "--trials", 5000)
     assert ran.code == 1
     assert "FAILED" in ran.out
