@@ -23,12 +23,13 @@ from scipy.optimize import minimize_scalar
 from scipy.stats import binom, norm
 
 from veilray.privacy import MECHANISMS, Claim
+from veilray.privacy.audited import AUDITED
 from veilray.privacy.calibration import gaussian_delta, gaussian_mu, gaussian_sigma
 from veilray.privacy.card import card_entries
 from veilray.privacy.ceiling import (
     attribute_accuracy_ceiling,
     correlation_ceiling,
-    mutual_information_ceiling,
+    mutual_information_at_most,
     reidentification_ceiling,
     verification_auc_ceiling,
 )
@@ -220,12 +221,23 @@ def ceilings() -> str:
     rows = [
         (
             e,
-            near(mutual_information_ceiling(Fraction(e))),
-            *(near(correlation_ceiling(Fraction(e), d)) for d in (8, 64, PICTURE)),
+            decimal_text(mutual_information_at_most(Fraction(e)), 3),
+            *(up(correlation_ceiling(Fraction(e), d)) for d in (8, 64, PICTURE)),
         )
         for e in ("1/2", "1", "2", "4", "8", "16", "64")
     ]
-    return table(("epsilon", "I*, nats", "rho_max, d = 8", "d = 64", "d = 784"), rows)
+    return table(("epsilon", "I*, nats", "rho_max of N(0, I_8)", "N(0, I_64)", "N(0, I_784)"), rows)
+
+
+def variants() -> str:
+    """The smallest share of each audited variant, as the card looks it up."""
+    rows = []
+    for (variant, _), found in sorted(AUDITED.items(), key=lambda item: str(item[0])):
+        kind = variant.of or variant.form or (variant.bound if variant.bound not in ("index", "none") else "")
+        share = f"{float(found.share):.3f}" + (" of mu" if found.figure == "mu" else "")
+        unit = "cell" if (variant.unit, variant.bound) == ("element", "none") else variant.unit
+        rows.append((f"`{variant.mechanism}`", kind, unit, found.dimension, f"{found.trials:,}", share, found.note))
+    return table(("mechanism", "bound, form or blocks", "unit", "elements", "trials a side", "share", "with"), rows)
 
 
 @cache
@@ -343,6 +355,7 @@ COMPUTED: dict[str, Callable[[], str]] = {
     "textbook": textbook,
     "blocks": blocks,
     "ceilings": ceilings,
+    "variants": variants,
     "correlation 8": lambda: correlation(8),
     "correlation 64": lambda: correlation(64),
     "correlation 1024": lambda: correlation(1024),

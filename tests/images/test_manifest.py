@@ -120,9 +120,9 @@ def test_a_root_in_the_manifest_is_not_followed_by_itself(study):
 
 def test_a_root_is_for_manifests_only(study):
     with pytest.raises(ValueError, match="dialect must be given with a manifest or a table only"):
-        Collection.open(study, dialect=Dialect(decimal=","))
+        Collection.open(study, reading=Reading(dialect=Dialect(decimal=",")))
     with pytest.raises(ValueError, match="columns must be given with a manifest or an array file only"):
-        Collection.open(study, columns={"patient": "a"})
+        Collection.open(study, reading=Reading(columns={"patient": "a"}))
     with pytest.raises(ValueError, match="root must be given with a manifest only"):
         Collection.open(study, root=study)
     with pytest.raises(ValueError, match="root must be an existing folder"):
@@ -141,7 +141,7 @@ def test_what_is_written_is_read_back(tmp_path):
 
 
 def facts(path, **how):
-    with Collection.open(path, **how) as collection:
+    with Collection.open(path, reading=Reading(**how)) as collection:
         assert collection.quarantine == []
         return [(ref.source, ref.patient, ref.label, dict(ref.conditions)) for ref in collection.refs]
 

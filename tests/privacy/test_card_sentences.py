@@ -140,9 +140,10 @@ def bound_on_odds(epsilon: Fraction, candidates: int, delta: Fraction) -> Any:
 def check_the_headline_is_the_claim(card: Card) -> None:
     whole = card.claim.unit == "image"
     epsilon = card.claim.total_image_epsilon if whole else card.claim.epsilon
+    one = "cell" if card.claim.mechanism == "randomised_response" else "latent element"
     found = re.search(r"differential privacy for every ([\w ]+): epsilon ([\d.,e-]+?)(,| \(pure\))", card.told["Claim"])
     assert found is not None
-    assert found[1] == (f"whole {card.claim.record}" if whole else "single latent element")
+    assert found[1] == (f"whole {card.claim.record}" if whole else f"single {one}")
     assert epsilon <= number(found[2]) <= epsilon * Fraction(1001, 1000)
     assert ("(pure)" in card.told["Claim"]) == (card.claim.delta == 0)
     assert ("but for a chance of delta" in card.told["Claim"]) == (whole and card.claim.delta > 0)

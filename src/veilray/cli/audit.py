@@ -122,6 +122,7 @@ def _pair(check: Check) -> str:
 def _row(check: Check) -> tuple[Any, ...]:
     if check.limit is None or check.shown is None:
         return check.test, "", "", "", f"{check.verdict} {check.detail}".strip()
+    # A claim is an upper bound and rounded up, what was certified a lower one and rounded down.
     claimed = f"{check.limit.kind} {decimal_text(Fraction(check.limit.value))}"
     return check.test, claimed, lower_text(Fraction(check.shown)), f"{check.trials:,}", check.verdict
 
@@ -181,11 +182,13 @@ def _certified(best: Check) -> str:
     if best.shown == 0:
         return (
             f"certified: nothing. No attack is better than chance at 99 % confidence, where {measure} "
-            f"{best.limit.value:.4g} is claimed: these trials saw nothing, and more --trials see more."
+            f"{decimal_text(Fraction(best.limit.value))} is claimed: these trials saw nothing, and more --trials see "
+            "more."
         )
     return (
-        f'certified: {best.share:.1%} of the claim. From {best.trials:,} trials "{best.test}" proves {measure} '
-        f"{best.shown:.4g} or more for its pair of inputs, where {best.limit.value:.4g} is claimed, at 99 % confidence "
+        f"certified: {lower_text(Fraction(100 * best.share), 3)} % of the claim. From {best.trials:,} trials "
+        f'"{best.test}" proves {measure} {lower_text(Fraction(best.shown))} or more for its pair of inputs, where '
+        f"{decimal_text(Fraction(best.limit.value))} is claimed, at 99 % confidence "
         "of this one bound. Near 100 % the claim is tight. A low share says that these trials could not see more, not "
         "that less leaks."
     )

@@ -107,7 +107,8 @@ def card_text(guarantee: Guarantee | None, origin: ReleaseOrigin | None = None, 
 
 def _claim(guarantee: Guarantee) -> str:
     record = guarantee.record
-    unit = {"image": f"whole {record}", "element": "single latent element"}.get(guarantee.unit, guarantee.unit)
+    one = f"single {_element(guarantee)}"
+    unit = {"image": f"whole {record}", "element": one}.get(guarantee.unit, guarantee.unit)
     whole = guarantee.unit == "image"
     figures = _figures(guarantee.total_image_epsilon if whole else guarantee.epsilon, guarantee.delta)
     figures += " (pure)" if guarantee.delta == 0 else ""
@@ -144,10 +145,11 @@ def _odds(guarantee: Guarantee) -> str:
     if releases is None or guarantee.patient_epsilon is None or (releases.largest_patient or 0) < 2:
         return sentence
     together = reidentification_at_most(guarantee.patient_epsilon, 1000, guarantee.patient_delta or Fraction(0))
-    among = " and all that is released in clear alike" if guarantee.shows_in_clear else ""
+    among = ", alike in all that is released in clear" if guarantee.shows_in_clear else ""
     return (
         f"{sentence} Whoever joins all {releases.largest_patient} {guarantee.record}s of the worst patient gets at "
-        f"most {decimal_text(100 * together, 3)} % among 1,000 equally likely patients with as many{among}."
+        f"most {decimal_text(100 * together, 3)} % among 1,000 equally likely patients with as many "
+        f"{guarantee.record}s{among}."
     )
 
 
@@ -172,6 +174,7 @@ def _audited(guarantee: Guarantee) -> str:
             f"no. The mechanism of the {shown} was not audited by measurement in this variant; its proof stands {where}"
             "in the documentation under Derivations."
         )
+    figure = "mu (how well Gaussian noise lets two sources be told apart)" if audited.figure == "mu" else "epsilon"
     missing = [] if audited.dimension == guarantee.dimension else [_rows(guarantee.dimension, guarantee)]
     if not Fraction(1, 2) <= guarantee.epsilon <= 4:
         missing.append(f"epsilon {decimal_text(guarantee.epsilon)}")
@@ -179,7 +182,7 @@ def _audited(guarantee: Guarantee) -> str:
         f"the mechanism of the {shown}, in this variant{_with(audited)}, on {_rows(audited.dimension, guarantee)} at "
         f"epsilon 0.5, 1, 2 and 4{' (delta 1e-5)' if audited.figure == 'mu' else ''}, with {audited.trials:,} trials a "
         "side: at least "
-        f"{lower_text(100 * audited.share, 3)} % of the claimed {audited.figure} was certified (at 99 %), and no test "
+        f"{lower_text(100 * audited.share, 3)} % of the claimed {figure} was certified (at 99 %), and no test "
         "refuted it. Not audited: "
         f"{', '.join([*missing, 'this release itself'])}."
     )
@@ -205,8 +208,7 @@ def _largest_unit(guarantee: Guarantee) -> str:
 def _other_units(guarantee: Guarantee) -> str:
     parts = [f"whole {guarantee.record} {_figures(guarantee.total_image_epsilon, guarantee.image_delta)}"]
     if guarantee.element_epsilon is not None:
-        one = "cell" if guarantee.bound.kind == "none" else "latent element"
-        parts.append(f"one {one} {_figures(guarantee.element_epsilon, guarantee.delta)}")
+        parts.append(f"one {_element(guarantee)} {_figures(guarantee.element_epsilon, guarantee.delta)}")
     releases = guarantee.releases
     if releases is not None and guarantee.patient_epsilon is not None and releases.largest_patient:
         images = f"{releases.largest_patient} {guarantee.record}{'' if releases.largest_patient == 1 else 's'}"
@@ -280,6 +282,11 @@ def _drawn_from(condition: ConditionPolicy) -> str:
 
 def _signed_text(value: Fraction) -> str:
     return f"-{decimal_text(-value)}" if value < 0 else decimal_text(value)
+
+
+def _element(guarantee: Guarantee) -> str:
+    """What one element of a record is."""
+    return "cell" if guarantee.bound.kind == "none" else "latent element"
 
 
 def _covered(guarantee: Guarantee) -> str:

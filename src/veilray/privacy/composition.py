@@ -29,7 +29,7 @@ from typing import NoReturn, TypeVar
 from dp_accounting.pld import privacy_loss_distribution as pld
 
 from veilray.privacy.enclosure import exp_range, point, widen
-from veilray.privacy.exact import ExactLike, exact
+from veilray.privacy.exact import ExactLike, decimal_text, delta_text, exact
 from veilray.privacy.guarantee import Guarantee
 
 __all__ = [
@@ -100,8 +100,8 @@ class Gaussian:
         _check(self.count, mu_squared=self.mu_squared, epsilon=self.epsilon, delta=self.delta)
         if delta_of_gdp(self.mu_squared, self.epsilon) > self.delta:
             raise ValueError(
-                f"delta must be at least what the deviation gives at epsilon {float(self.epsilon):g}, got "
-                f"{float(self.delta):g}: the deviation is too small for this claim"
+                f"delta must be at least what the deviation gives at epsilon {decimal_text(self.epsilon)}, got "
+                f"{delta_text(self.delta)}: the deviation is too small for this claim"
             )
 
 

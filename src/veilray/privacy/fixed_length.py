@@ -44,6 +44,7 @@ from typing import Any
 from scipy.optimize import minimize_scalar
 
 from veilray.privacy.enclosure import Range, ends, exp_range, interval
+from veilray.privacy.exact import decimal_text
 from veilray.privacy.samplers.index import WORDS
 from veilray.privacy.spherical_cap import Form, upper_moment, upper_probability, upper_range
 
@@ -147,7 +148,7 @@ def fixed_length(epsilon: Fraction, form: Form, k: int, candidates: int | None =
     if k < (2 if form == "sphere" else 1):
         raise ValueError(f"elements of a block must be at least {2 if form == 'sphere' else 1} for {form}, got {k}")
     if candidates is None and epsilon > LARGEST_BLOCK_EPSILON:
-        raise ValueError(f"epsilon of a block must be at most 8, got {float(epsilon)}: use more blocks")
+        raise ValueError(f"epsilon of a block must be at most 8, got {decimal_text(epsilon)}: use more blocks")
     if candidates is not None and not 2 <= candidates <= MOST_CANDIDATES:
         raise ValueError(f"candidates must be between 2 and {MOST_CANDIDATES:,}, got {candidates}")
     gamma = _best_threshold(float(epsilon), form, k, candidates)
@@ -200,7 +201,8 @@ def _coin(epsilon: Fraction, candidates: int, upper: Range) -> int:
             return coin
         coin -= 1
     raise ValueError(
-        f"epsilon must be larger than the resolution of the sampler, got {float(epsilon)} with {candidates} candidates"
+        f"epsilon must be larger than the resolution of the sampler, got {decimal_text(epsilon)} with {candidates} "
+        "candidates"
     )
 
 

@@ -355,3 +355,19 @@ def test_rows_of_another_dimension_are_refused() -> None:
     for call in (made().bound, made().to_prior, lambda x: made().randomise(x, entropy)):
         with pytest.raises(ValueError, match=r"latent must be \(n, 12\)"):
             call(np.zeros((2, 11)))
+
+
+@pytest.mark.parametrize(("of", "epsilon", "delta"), [("laplace", "9999", "0"), ("gaussian", "999999999", "1/2")])
+def test_the_largest_grid_integers_are_exact_as_floats(of: str, epsilon: str, delta: str) -> None:
+    """The widest boxes that can be calibrated: below 2^49 grid units for Laplace, below 2^50.5 for Gaussian noise."""
+    largest = {"laplace": 2**49, "gaussian": math.isqrt(2**101)}[of]
+    options: dict[str, Any] = {"of": of, "sizes": "2", "bound": "box"}
+    with pytest.raises(ValueError, match="scale must"):
+        Blockwise.calibrate(Claim.of(epsilon, delta), 2, clip=Fraction(largest, 2**8), **options)
+    clip = Fraction(largest // 8 - 1, 2**8)
+    mechanism = Blockwise.calibrate(Claim.of(epsilon, delta), 2, clip=clip, **options)
+    (block,) = mechanism.blocks
+    assert block.mechanism is not None
+    bounded = mechanism.bound(np.array([[1e300, -1e300]]))
+    assert np.array_equal(bounded.astype(np.int64), block.mechanism.bound(np.array([[1e300, -1e300]])))
+    assert np.abs(bounded).max() == largest // 8 - 1

@@ -7,7 +7,7 @@ from its quantised file, and every broken build of the gallery: the tests never 
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from fractions import Fraction
 from typing import Any
 
@@ -92,10 +92,6 @@ def subject_of(mechanism: Mechanism, claim: Claim | None = None) -> Subject:
         element = None  # its cells hold levels, not numbers that differences and sums are about
     else:
         pairs = latent_pairs(d, limit, element)
-    if limit.kind == "mu":
-        # A bound on mu holds for Gaussian noise only. By events the same claim is tested whatever the noise is.
-        by_events = _limit(*_claimed(guarantee, claim), gaussian=False)
-        pairs = (*pairs, replace(pairs[0], name="worst case by events", limit=by_events, family="joint"))
     return Subject(
         name=mechanism.name,
         dimension=d,
@@ -148,22 +144,17 @@ def _limits(guarantee: Guarantee, asked: Claim | None) -> tuple[Limit, Limit | N
     Each limit follows from epsilon and delta of the claim alone, never from a parameter such as mu that the mechanism
     works out for itself: a build whose noise is too small would raise its own limit. Of Gaussian noise the limit is the
     mu at which the analytic curve has exactly that (epsilon, delta). It holds for Gaussian blocks too: together they
-    are one Gaussian, of mu^2 = sum mu_b^2.
+    are one Gaussian, of mu^2 = sum mu_b^2. What a Gaussian of that mu allows lies inside what (epsilon, delta) allows,
+    so no build that breaks (epsilon, delta) by some event keeps mu at that event, Gaussian or not.
     """
     gaussian = "gaussian" in (guarantee.mechanism, guarantee.parameters.get("of"))
-    image = _limit(*_claimed(guarantee, asked), gaussian)
+    whole = (asked.epsilon, asked.delta) if asked is not None and asked.unit == "image" else None
+    image = _limit(*(whole or (guarantee.image_epsilon, guarantee.image_delta)), gaussian)
     if asked is not None and asked.unit == "element":
         return image, _limit(asked.epsilon, asked.delta, gaussian)
     if guarantee.element_epsilon is None or guarantee.bound.kind not in ("box", "none"):
         return image, None
     return image, _limit(guarantee.element_epsilon, guarantee.delta, gaussian)
-
-
-def _claimed(guarantee: Guarantee, asked: Claim | None) -> tuple[Fraction, Fraction]:
-    """Epsilon and delta of a whole record: as asked for, or as stated where another unit was asked for."""
-    if asked is not None and asked.unit == "image":
-        return asked.epsilon, asked.delta
-    return guarantee.image_epsilon, guarantee.image_delta
 
 
 def _limit(epsilon: Fraction, delta: Fraction, gaussian: bool) -> Limit:

@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from veilray.privacy.enclosure import exp_range
+from veilray.privacy.exact import decimal_text
 
 __all__ = ["LARGEST_BOUND", "WORDS", "coins", "indices", "subset_threshold", "words_per_index"]
 
@@ -66,7 +67,7 @@ def subset_threshold(epsilon: Fraction, winners: int, size: int) -> int:
     threshold = int(odds / (1 + odds) * WORDS)
     threshold = min(threshold, WORDS - 1)
     if threshold < 1 or largest_ratio(threshold, winners, size) > exp_range(epsilon)[0]:
-        raise ValueError(f"epsilon must be larger than the resolution of the coin, 2^-64, got {float(epsilon)}")
+        raise ValueError(f"epsilon must be larger than the resolution of the coin, 2^-64, got {decimal_text(epsilon)}")
     return threshold
 
 
