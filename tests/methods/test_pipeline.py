@@ -470,7 +470,7 @@ def test_release_json_states_the_totals(tmp_path: Path, method: DPGlow, scanned:
     assert told["totals"]["image_epsilon"] == "5"
     assert told["guarantee"].ceiling() > 2
     readme = " ".join((tmp_path / "out" / "README").read_text().split())
-    assert "epsilon 5 (pure), of it 1 for the picture and 4 for its randomised conditions" in readme
+    assert "epsilon 5 (pure), of which 1 for the picture and 4 for its randomised conditions" in readme
 
 
 def test_a_model_card_over_other_weights_is_refused(tmp_path: Path, method: DPGlow) -> None:

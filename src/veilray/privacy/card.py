@@ -28,7 +28,7 @@ _MECHANISM_WORDS = {
     "gaussian": "Gaussian noise on every latent coordinate, drawn on an integer grid",
     "directional": "a random direction that leans towards the latent's own (PrivUnit), by fixed-length rejection",
     "codebook": "a random word of a public code book, more often one close to the latent",
-    "selection": "one of a public list of candidates, more often one close to the source",
+    "selection": "one of a public list of candidates, more often one close to the record",
     "randomised_response": "the true category with a stated probability, otherwise another one",
     "blockwise": "public blocks of the latent, each with its share of epsilon, drawn from the prior where that is 0",
 }
@@ -169,12 +169,12 @@ def _audited(guarantee: Guarantee) -> str:
     shown = _shown(guarantee)
     if audited is None:
         known = guarantee.mechanism in _MECHANISM_WORDS
-        where = f"in the source, privacy/mechanisms/{guarantee.mechanism}.py, and " if known else ""
+        where = f"in the package, veilray/privacy/mechanisms/{guarantee.mechanism}.py, and " if known else ""
         return (
             f"no. The mechanism of the {shown} was not audited by measurement in this variant; its proof stands {where}"
             "in the documentation under Derivations."
         )
-    figure = "mu (how well Gaussian noise lets two sources be told apart)" if audited.figure == "mu" else "epsilon"
+    figure = "mu (how well Gaussian noise lets two records be told apart)" if audited.figure == "mu" else "epsilon"
     missing = [] if audited.dimension == guarantee.dimension else [_rows(guarantee.dimension, guarantee)]
     if not Fraction(1, 2) <= guarantee.epsilon <= 4:
         missing.append(f"epsilon {decimal_text(guarantee.epsilon)}")
