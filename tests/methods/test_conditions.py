@@ -68,12 +68,25 @@ def test_wrong_policies_are_named(
         condition_rules(policies, levels, facts_of(scanned(2).refs))
 
 
-def test_a_label_that_cannot_be_a_folder_is_refused(scanned: Callable[[int], Collection]) -> None:
-    collection = scanned(2)
-    refs = [type(ref)(**{**{n: getattr(ref, n) for n in ref.__slots__}, "label": "../x"}) for ref in collection.refs]
-    with pytest.raises(ValueError, match="letters, digits"):
+BREAKING = [("a\nb", "control characters"), ("=1+1", "spreadsheet"), ("a" * 129, "128")]
+
+
+def labelled(collection: Collection, label: str) -> list[ImageRef]:
+    return [replace(ref, label=label) for ref in collection.refs]
+
+
+@pytest.mark.parametrize(("label", "message"), BREAKING)
+def test_a_label_that_breaks_a_table_is_refused(scanned: Callable[[int], Collection], label: str, message: str) -> None:
+    refs = labelled(scanned(2), label)
+    with pytest.raises(ValueError, match=message):
         condition_rules({"label": "public"}, {}, facts_of(refs))
     condition_rules({"label": "withheld"}, {}, facts_of(refs))
+
+
+@pytest.mark.parametrize("label", ["../x", "Größe", "肺炎", "Effusion|Infiltration"])
+def test_a_label_may_hold_the_letters_of_any_language(scanned: Callable[[int], Collection], label: str) -> None:
+    rules = condition_rules({"label": "public"}, {}, facts_of(labelled(scanned(2), label)))
+    assert rules[0].policy.policy == "public"
 
 
 # Numbers.

@@ -36,7 +36,9 @@ from veilray.methods import (
 )
 from veilray.methods.pipeline import _complete
 from veilray.methods.record import Record
+from veilray.methods.released import open_release
 from veilray.privacy import MECHANISMS, Claim, ModelTraining, SeededEntropy, SystemEntropy
+from veilray.report.dataset_card import dataset_files
 
 
 def make_plan(method: DPGlow, collection: Collection, epsilon: str = "8", label: str = "withheld") -> Plan:
@@ -342,6 +344,20 @@ def test_another_claim_is_told_by_its_first_difference(
     )
     with pytest.raises(ValueError, match=r"^claim model_training [a-z]+ must be [^{]* as when .* got [^{]*: resume"):
         continue_release(other, tmp_path / "out", tmp_path / "record", journal)
+
+
+def test_labels_of_any_language_lie_under_safe_names_and_come_back(
+    tmp_path: Path, method: DPGlow, folder_of_images: Callable[[int], Path]
+) -> None:
+    folder = folder_of_images(4)
+    (folder / "NORMAL").rename(folder / "Größe|A")
+    plan = make_plan(method, opened(folder), label="public")
+    start_release(replace(plan, describe=dataset_files), tmp_path / "out", tmp_path / "record", Journal(tmp_path / "l"))
+    assert {path.name for path in (tmp_path / "out" / "images").iterdir()} == {"PNEUMONIA", "Gr%C3%B6%C3%9Fe%7CA"}
+    told = read_release(tmp_path / "out")
+    assert told["label_folders"] == {"Gr%C3%B6%C3%9Fe%7CA": "Größe|A"}
+    assert sorted(set(open_release(tmp_path / "out").labels or ())) == ["Größe|A", "PNEUMONIA"]
+    assert "| Größe\\|A | 2 |" in (tmp_path / "out" / "DATASET.md").read_text()
 
 
 def test_a_changed_pixel_is_another_release(

@@ -32,7 +32,9 @@ Bounds: TypeAlias = tuple[Fraction, Fraction]
 
 _PATH = "path"
 """The column of the released manifest that holds the file names."""
-_SAFE_LEVEL = re.compile(r"[A-Za-z0-9][A-Za-z0-9 ._+-]{0,63}")
+_LONGEST = 128
+_FORMULA = ("=", "+", "-", "@")
+"""What a spreadsheet takes for the beginning of a formula."""
 _NUMBER = re.compile(r"[+-]?[0-9]{1,24}([.][0-9]{0,24})?([eE][+-]?[0-9]{1,2})?")
 
 
@@ -66,12 +68,12 @@ def condition_rules(
         facts: of each record to be released: name to value; empty text is no value.
         bounds_of: public bounds, exact; a condition with bounds is a number, whatever levels it has.
         always: conditions that are stated whatever was given: withheld unless `policies` says otherwise.
-        any_text: levels become no folder names, so they may hold any character: of a table, whose schema checks them.
+        any_text: values are those of a table, whose schema has checked them.
 
     Raises:
-        ValueError: for an unknown policy or condition, levels that are not given, a value outside them, a level that
-            cannot be a folder name, bounds that are not low < high, a value that is no number, or a public number
-            outside its bounds.
+        ValueError: for an unknown policy or condition, levels that are not given, a value outside them, a level of
+            several lines or one that a spreadsheet takes for a formula, bounds that are not low < high, a value that is
+            no number, or a public number outside its bounds.
         Refused: for public conditions that on these records tell a hidden one exactly, or that differ for every record;
             see `revealing`. No message repeats a value.
     """
@@ -149,8 +151,8 @@ def _check_levels(name: str, levels: tuple[str, ...], any_text: bool) -> None:
     if len(set(levels)) < len(levels):
         raise ValueError(f"levels of {name} must be all different, got one twice")
     for level in levels:
-        if not any_text and not _SAFE_LEVEL.fullmatch(level):
-            raise ValueError(f"levels of {name} must be letters, digits, space or ._+-, got {level!r}")
+        if not any_text and (fault := _fault(level)):
+            raise ValueError(f"levels of {name} must {fault}, got {level!a}")
 
 
 def _check_values(rule: ConditionRule, facts: Facts, any_text: bool) -> None:
@@ -167,8 +169,19 @@ def _check_values(rule: ConditionRule, facts: Facts, any_text: bool) -> None:
             continue
         if rule.levels and value not in rule.levels:
             raise ValueError(f"{rule.name} must be one of the public levels {', '.join(rule.levels)}, got another")
-        if not any_text and not _SAFE_LEVEL.fullmatch(value):
-            raise ValueError(f"{rule.name} must be letters, digits, space or ._+- to be released, got other characters")
+        if not any_text and (fault := _fault(value)):
+            raise ValueError(f"{rule.name} must {fault} to be released, got another: withhold it, or rename the level")
+
+
+def _fault(value: str) -> str | None:
+    """What a value that leaves in a manifest must be and is not; a label may hold the letters of any language."""
+    if len(value) > _LONGEST:
+        return f"have at most {_LONGEST} characters"
+    if not value.isprintable():
+        return "be one line without control characters"
+    if value.startswith(_FORMULA):
+        return "not begin with = + - or @, which a spreadsheet takes for a formula,"
+    return None
 
 
 def _check_revealing(rules: Sequence[ConditionRule], facts: Facts) -> None:

@@ -35,6 +35,7 @@ from veilray.methods.record import Committed
 from veilray.methods.spool import FORMAT, RELEASE_JSON, Describe, Spool, claim_of, origin_of, sha256_of
 from veilray.privacy import Guarantee
 from veilray.privacy.card import ReleaseOrigin, card_text
+from veilray.text import folder_name
 
 __all__ = ["ImageSpool", "read_release"]
 
@@ -47,7 +48,7 @@ class ImageSpool(Spool):
     def place(self, name: str, conditions: dict[str, str], pixels: NDArray[Any]) -> tuple[str, str]:
         """Write one released image durably; return its path in the release and its SHA-256."""
         label = conditions.get("label")
-        relative = Path("images", *([label] if label else []), f"{name}.png")
+        relative = Path("images", *([folder_name(label)] if label else []), f"{name}.png")
         path = self.folder / relative
         path.parent.mkdir(parents=True, exist_ok=True)
         self._touched |= {path.parent, path.parent.parent}
@@ -79,6 +80,7 @@ class ImageSpool(Spool):
         told = {
             **claim_of(guarantee, card, identifier=identifier, version=version, day=day),
             **({"decoded_under": dict(decoded_under)} if decoded_under else {}),
+            **_label_folders(files),
             **({} if kept is None else kept.write(self.folder, _rows(files))),
         }
         listed = {file.path: file.sha256 for file in files}
@@ -104,6 +106,13 @@ def read_release(folder: Path) -> dict[str, Any]:
     told["guarantee"] = Guarantee.from_json(json.dumps(told.get("guarantee")))
     told["model"] = ModelCard.model_validate(told.get("model"))
     return told
+
+
+def _label_folders(files: Sequence[Committed]) -> dict[str, dict[str, str]]:
+    """Folder to label, of the labels that are not their own folders' names."""
+    labels = {label for file in files if (label := file.conditions.get("label"))}
+    renamed = {folder_name(label): label for label in sorted(labels) if folder_name(label) != label}
+    return {"label_folders": renamed} if renamed else {}
 
 
 def _rows(files: Sequence[Committed]) -> list[bytes]:

@@ -8,6 +8,7 @@ Metadata Format for ML-Ready Datasets", DEEM).
 from __future__ import annotations
 
 import json
+import re
 from collections import Counter
 from collections.abc import Mapping
 from pathlib import PurePosixPath
@@ -103,7 +104,7 @@ def _markdown(told: Mapping[str, Any]) -> str:
         title=_title(told),
         summary=guarantee.summary(),
         size=size_category(len(pictures)),
-        classes=_composition(guarantee, pictures),
+        classes=_composition(guarantee, pictures, told.get("label_folders", {})),
         label_note=_label_note(guarantee),
         kept=told.get("kept_code"),
         decoded_under=decoded_under(told),
@@ -213,12 +214,20 @@ def _title(told: Mapping[str, Any]) -> str:
     return f"{pictures} released by {told['model']['name']} with differential privacy"
 
 
-def _composition(guarantee: Guarantee, pictures: list[PurePosixPath]) -> list[tuple[str, str]]:
-    """Pictures of each label, where its policy releases it: the folder is then the label."""
+def _composition(
+    guarantee: Guarantee, pictures: list[PurePosixPath], label_of: Mapping[str, str]
+) -> list[tuple[str, str]]:
+    """Pictures of each label, where its policy releases it: the folder is the label, or `label_of` it."""
     label = guarantee.conditions.get("label")
     if label is None or label.policy == "withheld":
         return []
-    return [(name, f"{count:,}") for name, count in sorted(Counter(path.parts[1] for path in pictures).items())]
+    counts = Counter(label_of.get(path.parts[1], path.parts[1]) for path in pictures)
+    return [(_in_markdown(name), f"{count:,}") for name, count in sorted(counts.items())]
+
+
+def _in_markdown(text: str) -> str:
+    """Text that stands in a table cell as it is: no sign of it is taken for markup."""
+    return re.sub(r"([\\`*_{}\[\]<>|#])", r"\\\1", text)
 
 
 def _label_note(guarantee: Guarantee) -> str:

@@ -2,6 +2,7 @@
 
 from veilray.text.dialect import MISSING_WORDS, PLAIN, Dialect
 from veilray.text.dialect_entries import GivenDialect, read_dialect
+from veilray.text.folder_name import folder_name
 from veilray.text.normal_form import cell_text, normal_text, patient_key
 from veilray.text.printable import printable
 from veilray.text.roles import ROLES, SYNONYMS, resolve_roles
@@ -14,6 +15,7 @@ __all__ = [
     "Dialect",
     "GivenDialect",
     "cell_text",
+    "folder_name",
     "normal_text",
     "patient_key",
     "printable",
