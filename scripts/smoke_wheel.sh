@@ -7,6 +7,10 @@ work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
 
 "$python" -m build --wheel --no-isolation --outdir "$work/dist" . >/dev/null
+if "$python" -m zipfile -l "$work"/dist/veilray-*.whl | grep -iE 'stud(y|ies)'; then
+    echo "wheel: must hold no studies, got the files above" >&2
+    exit 1
+fi
 "$python" -m venv "$work/venv"
 "$work/venv/bin/pip" install --quiet -c constraints.txt torch
 "$work/venv/bin/pip" install --quiet -c constraints.txt "$work"/dist/veilray-*.whl

@@ -17,11 +17,11 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from veilray.evaluation.study.kinds.cadp_prepared import CadpSet
-from veilray.evaluation.study.kinds.cadp_release import Asked, facts, released
 from veilray.privacy import SeededEntropy
 from veilray.report import draw_sheet
 from veilray.report.sheet import Row
+from veilray_studies.kinds.cadp_prepared import CadpSet
+from veilray_studies.kinds.cadp_release import Asked, facts, released
 
 SHOWN = 10
 EPSILONS = ("1", "4", "8")

@@ -13,13 +13,13 @@ import argparse
 import tomllib
 from pathlib import Path
 
-from veilray.evaluation.study.kinds.obfuscation_cells import played
-from veilray.evaluation.study.kinds.obfuscation_game import Game, PreparedSet
-from veilray.evaluation.study.kinds.obfuscation_settings import SETTINGS, WITHOUT_PICTURES
-from veilray.evaluation.study.kinds.obfuscation_table import ATTACKS
 from veilray.privacy.guarantee import EMPIRICAL
 from veilray.report import draw_sheet
 from veilray.report.sheet import Row
+from veilray_studies.kinds.obfuscation_cells import played
+from veilray_studies.kinds.obfuscation_game import Game, PreparedSet
+from veilray_studies.kinds.obfuscation_settings import SETTINGS, WITHOUT_PICTURES
+from veilray_studies.kinds.obfuscation_table import ATTACKS
 
 STUDY = Path(__file__).with_name("obfuscation.toml")
 HIDDEN = ("coronary",)

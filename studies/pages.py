@@ -13,7 +13,7 @@ from collections.abc import Mapping
 from functools import cache
 from pathlib import Path
 
-from veilray.evaluation.study import STUDIES, StudyTable
+from veilray_studies import STUDIES, StudyTable
 
 DOCS = Path(__file__).resolve().parents[1] / "docs"
 BLOCK = re.compile(r"<!-- study (\S+) (.+?) -->\n(?:(?!<!--).)*<!-- end -->", re.DOTALL)

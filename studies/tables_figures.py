@@ -18,11 +18,11 @@ from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
 from veilray.evaluation.palette import BLACK, ORANGE, VERMILLION
-from veilray.evaluation.study.kinds.tables_cells import TableSet
 from veilray.methods.conditions import condition_rules
 from veilray.methods.tables import CADPTable, drawn_records, plan_table
 from veilray.privacy import Claim, SeededEntropy
 from veilray.tables import Records
+from veilray_studies.kinds.tables_cells import TableSet
 
 SHOWN = ("age", "hours-per-week", "capital-gain", "education", "marital-status", "occupation")
 """Two plain numbers, one with most of its mass at 0, an order, a few levels, many levels of which some are missing."""

@@ -121,21 +121,6 @@ def test_it_is_seen_before_the_work_and_not_after(
         assert ran.err.splitlines()[0] == FIRST_LINE[name], name
 
 
-def test_data_sets_tell_what_they_read(tmp_path: Path) -> None:
-    script = [
-        sys.executable,
-        "studies/datasets.py",
-        "fashion-mnist",
-        "--out",
-        tmp_path / "x",
-        "--data",
-        tmp_path / "no",
-    ]
-    ran = subprocess.run(script, check=False, capture_output=True, text=True, timeout=60)
-    assert ran.stderr.startswith("reading fashion-mnist\n")
-    assert ran.stdout == ""
-
-
 def test_stages_begin_one_after_the_other(capsys: pytest.CaptureFixture[str]) -> None:
     with progress_stages("one", "two", "three", begun=False) as (one, two, three):
         assert capsys.readouterr().err == ""

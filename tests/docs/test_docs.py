@@ -86,8 +86,8 @@ def fences(page: Path, *languages: str) -> list[str]:
     ]
 
 
-def shown_commands(page: Path) -> list[list[str]]:
-    """The words of each `veilray` command line in the fenced shell blocks of a page."""
+def shown_commands(page: Path, program: str = "veilray") -> list[list[str]]:
+    """The words after each call of a program in the fenced shell blocks of a page."""
     lines = [
         line.strip()
         for block in fences(page, "bash", "sh", "console")
@@ -95,7 +95,7 @@ def shown_commands(page: Path) -> list[list[str]]:
     ]
     split = [shlex.split(line.removeprefix("$ "), comments=True) for line in lines]
     without_variables = [[word for word in words if not re.match(r"[A-Z_]+=", word)] for words in split]
-    return [words[1:] for words in without_variables if words and Path(words[0]).name == "veilray"]
+    return [words[1:] for words in without_variables if words and Path(words[0]).name == program]
 
 
 def prose(page: Path) -> str:
@@ -177,7 +177,7 @@ def test_python_examples_use_names_that_exist(name: str) -> None:
         for node in ast.walk(tree):
             if (
                 isinstance(node, ast.ImportFrom)
-                and (node.module or "").startswith("veilray")
+                and (node.module or "").split(".")[0] == "veilray"
                 and node.module not in shown
             ):
                 module = importlib.import_module(node.module or "")

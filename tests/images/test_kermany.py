@@ -2,13 +2,9 @@
 
 from __future__ import annotations
 
-import csv
-import importlib.util
-from pathlib import Path
-
 import pytest
 
-from veilray.images import Collection, hash_half, manifest_root
+from veilray.images import Collection, hash_half
 
 
 @pytest.fixture(scope="module")
@@ -50,21 +46,3 @@ def test_the_canonical_split(scanned):
     assert (len(public), len(private)) == (2_641, 2_549)
     assert (len(public.patients()), len(private.patients())) == (1_816, 1_838)
     assert not {ref.group for ref in public.refs} & {ref.group for ref in private.refs}
-
-
-def test_the_script_writes_manifests_that_open(shared_data, tmp_path, capsys):
-    script = Path("studies/datasets.py")
-    if not script.is_file():
-        pytest.skip("no studies/datasets.py here: run from the repository")
-    spec = importlib.util.spec_from_file_location("datasets_script", script)
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    module.main(["kermany", "--out", str(tmp_path), "--data", str(shared_data)])
-    assert "dropped      32 exact duplicates of 30 images" in capsys.readouterr().out
-    with (tmp_path / "test.csv").open(newline="") as file:
-        file.readline()
-        assert next(csv.reader(file)) == ["path", "patient", "group", "label", "split", "subtype"]
-    manifest = tmp_path / "private.csv"
-    with Collection.open(manifest, root=manifest_root(manifest)) as collection:
-        assert (len(collection), len(collection.quarantine)) == (2_549, 0)
-        assert collection.condition_names == ("subtype",)

@@ -13,12 +13,12 @@ from typing import Annotated, Any
 
 import typer
 
-from veilray.cli import attack, audit, card, check, cloud, demo, features, fit, keys, ledger, obfuscate, release, study
+from veilray.cli import attack, audit, card, check, cloud, demo, features, fit, keys, ledger, obfuscate, release
 from veilray.cli.interrupts import tidy_when_terminated
 from veilray.cli.output import OUT, STATUS
 from veilray.errors import Refused
 
-__all__ = ["app", "main"]
+__all__ = ["app", "main", "run"]
 
 app = typer.Typer(
     name="veilray",
@@ -34,7 +34,6 @@ app.command("card")(card.card)
 app.command("features")(features.features)
 app.command("demo")(demo.demo)
 app.command("audit")(audit.audit)
-app.command("study")(study.study)
 app.add_typer(keys.app, name="keys")
 app.command("obfuscate")(obfuscate.obfuscate)
 app.command("cloud-train")(cloud.cloud_train)
@@ -75,33 +74,41 @@ _CommandLineError: type[Any] = typer.BadParameter.__mro__[2]
 
 def main() -> None:
     """Run the command line and exit with its code."""
+    run(app, "veilray")
+
+
+def run(application: typer.Typer, name: str) -> None:
+    """Run a command line of this grammar by its name, and exit with its code: `veilray`, and what is built on it.
+
+    A command returns its exit code. An error is one sentence on stderr that begins with the name.
+    """
     try:
         with tidy_when_terminated():
-            code = app(prog_name="veilray", standalone_mode=False)
+            code = application(prog_name=name, standalone_mode=False)
     except Refused as error:
-        _end(f"refused: {error}", _REFUSED)
+        _end(name, f"refused: {error}", _REFUSED)
     except KeyboardInterrupt:
-        _end(_CONTINUE, _INTERRUPTED)
+        _end(name, _CONTINUE, _INTERRUPTED)
     except _CommandLineError as error:
-        _end_wrong_use(error)
+        _end_wrong_use(name, error)
     except (ValueError, OSError, ImportError) as error:
         if os.environ.get("VEILRAY_DEBUG"):
             raise
-        _end(_sentence(error), _WRONG_USE)
+        _end(name, _sentence(error), _WRONG_USE)
     else:
         if code == _INTERRUPTED:  # typer turns an interrupt into this code before it reaches us
-            _end(_CONTINUE, _INTERRUPTED)
+            _end(name, _CONTINUE, _INTERRUPTED)
         sys.exit(code)
 
 
-def _end_wrong_use(error: Any) -> None:
+def _end_wrong_use(name: str, error: Any) -> None:
     """What is wrong with the words of the command, in one sentence, and where help is."""
     if type(error).__name__ == "NoArgsIsHelpError":
         error.show()
         sys.exit(_WRONG_USE)
     context = getattr(error, "ctx", None)
     cure = "" if context is None else f"; `{context.command_path} --help` lists what is allowed"
-    _end(f"{error.format_message().rstrip('.')}{cure}", _WRONG_USE)
+    _end(name, f"{error.format_message().rstrip('.')}{cure}", _WRONG_USE)
 
 
 def _sentence(error: BaseException) -> str:
@@ -113,9 +120,9 @@ def _sentence(error: BaseException) -> str:
     return str(error)
 
 
-def _end(message: str, code: int) -> None:
+def _end(name: str, message: str, code: int) -> None:
     STATUS.print(
-        f"veilray: {message}",
+        f"{name}: {message}",
         style="bold red" if code != _INTERRUPTED else "yellow",
         highlight=False,
         soft_wrap=True,

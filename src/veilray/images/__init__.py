@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from veilray.images.base import Format, Frame, ImageFile, Limits, Pixels, Unreadable
+from veilray.images.base import Format, Frame, ImageFile, Limits
 from veilray.images.collection import Collection, EmptyCollectionError, Progress, Scan
 from veilray.images.formats import FORMATS
 from veilray.images.geometry import RULE, Geometry, Original, fit, restore, rule_in_words
-from veilray.images.intensity import FULL_RANGE, IntensityRule, parse_range
+from veilray.images.intensity import FULL_RANGE, IntensityRule, Pixels, parse_range
 from veilray.images.layout import Facts, Layout, layouts, load_layout, parse_layout
 from veilray.images.manifest import manifest_root, read_manifest, write_manifest
 from veilray.images.png import encode_png, write_image
@@ -14,6 +14,7 @@ from veilray.images.reading import Reading
 from veilray.images.refs import ImageRef
 from veilray.images.sources import Quarantined
 from veilray.images.split import hash_fraction, hash_half, split_by_patient
+from veilray.images.unreadable import Unreadable
 
 __all__ = [
     "FORMATS",

@@ -33,9 +33,10 @@ import numpy as np
 from numpy.lib import format as npy
 from numpy.typing import NDArray
 
-from veilray.images.base import DAMAGED, Format, Frame, ImageFile, Limits, Pixels, Unreadable, check_size, refusal
-from veilray.images.intensity import needs_range
+from veilray.images.base import Format, Frame, ImageFile, Limits, check_size
+from veilray.images.intensity import Pixels, needs_range
 from veilray.images.reading import Reading
+from veilray.images.unreadable import DAMAGED, Unreadable, refusal
 from veilray.text import cell_text, normal_text
 from veilray.text.roles import resolve_roles
 

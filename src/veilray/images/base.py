@@ -6,40 +6,26 @@ refusal that depends on the pixels would tell something about them outside the p
 
 from __future__ import annotations
 
-import errno
-import struct
-import zlib
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from pathlib import Path
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, Self
+from typing import Self
 
-import numpy as np
-from numpy.typing import NDArray
-
-if TYPE_CHECKING:
-    from veilray.images.reading import Reading
+from veilray.images.intensity import Pixels
+from veilray.images.layout import NO_CONDITIONS
+from veilray.images.reading import Reading
+from veilray.images.unreadable import Unreadable
 
 __all__ = [
-    "DAMAGED",
     "LONGEST_SIDE",
-    "NO_CONDITIONS",
     "Format",
     "Frame",
     "ImageFile",
     "Limits",
-    "Pixels",
-    "Unreadable",
     "check_size",
-    "refusal",
 ]
-
-Pixels = NDArray[np.unsignedinteger[Any]]
-"""Values of one or more images, uint8 or uint16, full type range."""
-
-NO_CONDITIONS: Mapping[str, str] = {}  # shared by every image without conditions, and never changed
 
 # Pillow warns above this many pixels and refuses above twice as many (PIL.Image.MAX_IMAGE_PIXELS): a larger limit
 # here would promise what the decoder does not keep.
@@ -47,10 +33,6 @@ _LARGEST_PIXEL_LIMIT = 89_478_485
 
 LONGEST_SIDE = 65_535
 """Rows or columns of one image: JPEG's own limit, and what keeps resampling exact."""
-
-
-class Unreadable(ValueError):
-    """A file is refused by a format rule. The message is the reason: no path and no pixel-derived number in it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -185,48 +167,3 @@ class Format(ABC):
             limits: what it may ask for.
             reading: what the user says of its columns and parts; nothing by default.
         """
-
-
-DAMAGED = (
-    OSError,
-    SyntaxError,  # Pillow's PNG reader for a broken chunk
-    ValueError,
-    EOFError,
-    KeyError,
-    IndexError,
-    TypeError,
-    AttributeError,
-    OverflowError,
-    ZeroDivisionError,
-    MemoryError,
-    struct.error,
-    zlib.error,
-)
-"""What decoders raise on a file that is not what it says."""
-
-_FILE_FAULTS = {
-    errno.EACCES: "permission denied",
-    errno.EPERM: "permission denied",
-    errno.ENOENT: "file is absent",
-    errno.ENOTDIR: "file is absent",
-    errno.EISDIR: "is a folder",
-    errno.ELOOP: "is a symbolic link",
-    errno.ENAMETOOLONG: "name is too long",
-    errno.EINVAL: "truncated or damaged",  # a seek before the start, asked for by a false offset
-    errno.EIO: "storage does not return its bytes",
-}
-
-
-def refusal(error: BaseException) -> Unreadable:
-    """Turn what a decoder raised into a fixed reason.
-
-    The decoder's own text is dropped: it may count bytes or name values that depend on the pixels. A fault of this
-    machine (disk full, too many open files) is not the file's and is raised again.
-    """
-    if isinstance(error, Unreadable):
-        return error
-    if isinstance(error, OSError) and error.errno is not None:
-        if error.errno not in _FILE_FAULTS:
-            raise error
-        return Unreadable(f"cannot be read: {_FILE_FAULTS[error.errno]}")
-    return Unreadable("cannot be decoded: truncated or damaged")

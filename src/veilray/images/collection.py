@@ -14,14 +14,16 @@ from typing import Any, Self
 import numpy as np
 from numpy.typing import NDArray
 
-from veilray.images.base import ImageFile, Limits, Pixels, Unreadable
+from veilray.images.base import ImageFile, Limits
 from veilray.images.geometry import Geometry, fit, rule_in_words
+from veilray.images.intensity import Pixels
 from veilray.images.layout import Layout
 from veilray.images.reading import Reading
 from veilray.images.refs import ImageRef, numbered, refs_of
 from veilray.images.selection import first_of_each_patient, of_split
 from veilray.images.shelf import Shelf
 from veilray.images.sources import Quarantined, Skipped, find_sources
+from veilray.images.unreadable import Unreadable
 
 __all__ = ["Collection", "EmptyCollectionError", "Progress", "Scan"]
 

@@ -5,8 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 
 from veilray.images.arrays import ArrayFormat
-from veilray.images.base import Format, Unreadable
+from veilray.images.base import Format
 from veilray.images.raster import RasterFormat
+from veilray.images.unreadable import Unreadable
 from veilray.registry import Registry
 
 __all__ = ["FORMATS", "format_of", "known_extensions"]

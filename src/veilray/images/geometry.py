@@ -12,8 +12,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from veilray.images.base import LONGEST_SIDE, Pixels
-from veilray.images.intensity import FULL_RANGE, IntensityRule
+from veilray.images.base import LONGEST_SIDE
+from veilray.images.intensity import FULL_RANGE, IntensityRule, Pixels
 from veilray.images.resample import enlarge, shrink
 
 __all__ = ["RULE", "Geometry", "Original", "fit", "restore", "rule_in_words"]

@@ -16,9 +16,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from veilray.images.base import Pixels
+__all__ = ["FULL_RANGE", "IntensityRule", "Pixels", "needs_range", "parse_range"]
 
-__all__ = ["FULL_RANGE", "IntensityRule", "needs_range", "parse_range"]
+Pixels = NDArray[np.unsignedinteger[Any]]
+"""Values of one or more images, uint8 or uint16, full type range."""
 
 _LARGEST = 2**32
 """Bounds up to here, and what is made of whole numbers within them, are exact in double precision."""

@@ -22,11 +22,13 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
-from veilray.images.base import NO_CONDITIONS, Unreadable
 from veilray.images.patterns import LONGEST_PATH, compile_bounded
+from veilray.images.unreadable import Unreadable
 from veilray.text import patient_key
 
-__all__ = ["Facts", "Layout", "layouts", "load_layout", "parse_layout"]
+__all__ = ["NO_CONDITIONS", "Facts", "Layout", "layouts", "load_layout", "parse_layout"]
+
+NO_CONDITIONS: Mapping[str, str] = {}  # shared by every image without conditions, and never changed
 
 _FIELD = re.compile(r"\{(\w+)\}")
 

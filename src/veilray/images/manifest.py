@@ -26,8 +26,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from veilray.images.base import NO_CONDITIONS, Unreadable, refusal
-from veilray.images.layout import Facts
+from veilray.images.layout import NO_CONDITIONS, Facts
+from veilray.images.unreadable import Unreadable, refusal
 from veilray.text.delimited import EXTENSIONS as DELIMITED
 from veilray.text.delimited import ROOT_LINE, DelimitedText, check_names, column_name, first_line
 from veilray.text.dialect import PLAIN, Dialect

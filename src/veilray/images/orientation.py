@@ -12,7 +12,8 @@ from typing import IO
 
 import numpy as np
 
-from veilray.images.base import Pixels, Unreadable
+from veilray.images.intensity import Pixels
+from veilray.images.unreadable import Unreadable
 
 __all__ = ["AS_STORED", "TAG", "in_exif", "in_png", "known", "turn", "turns_sideways"]
 

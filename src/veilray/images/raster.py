@@ -29,9 +29,11 @@ from PIL import Image, ImageFile, TiffImagePlugin
 from PIL.MpoImagePlugin import MpoImageFile
 
 from veilray.images import orientation
-from veilray.images.base import DAMAGED, Format, Frame, Limits, Pixels, Unreadable, check_size, refusal
+from veilray.images.base import Format, Frame, Limits, check_size
 from veilray.images.base import ImageFile as BaseImageFile
+from veilray.images.intensity import Pixels
 from veilray.images.reading import Reading
+from veilray.images.unreadable import DAMAGED, Unreadable, refusal
 
 __all__ = ["RasterFormat"]
 

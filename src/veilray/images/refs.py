@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
-from veilray.images.base import NO_CONDITIONS, Frame, ImageFile
+from veilray.images.base import Frame, ImageFile
 from veilray.images.geometry import Original
+from veilray.images.layout import NO_CONDITIONS
 from veilray.images.sources import Source
 from veilray.text import normal_text, patient_key
 

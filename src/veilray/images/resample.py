@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from veilray.images.base import Pixels
+from veilray.images.intensity import Pixels
 
 __all__ = ["enlarge", "shrink"]
 

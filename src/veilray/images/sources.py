@@ -13,13 +13,14 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TypeAlias
 
-from veilray.images.base import Limits, Unreadable, refusal
+from veilray.images.base import Limits
 from veilray.images.formats import format_of, known_extensions
 from veilray.images.layout import Facts, Layout, load_layout
 from veilray.images.leftovers import HIDDEN, left_by_device
 from veilray.images.manifest import EXTENSIONS as MANIFESTS
 from veilray.images.manifest import locate, manifest_root, read_manifest
 from veilray.images.reading import Reading
+from veilray.images.unreadable import Unreadable, refusal
 from veilray.text import PLAIN, normal_text
 from veilray.text.printable import printable
 
