@@ -56,4 +56,4 @@ soak: $(INSTALLED)  ## Full counts, hours
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist worksteal -m soak
 
 clean:  ## Remove what was built, keep .venv
-	rm -rf build dist site demo-out .coverage* .mypy_cache .ruff_cache .hypothesis
+	rm -rf build dist site demo-out .coverage* .mypy_cache studies/.mypy_cache .ruff_cache .hypothesis

@@ -16,7 +16,7 @@ __all__ = ["app", "main"]
 
 _SHOWN = 20
 
-app = typer.Typer(name="veilray-study", no_args_is_help=True, pretty_exceptions_enable=False, add_completion=False)
+app = typer.Typer(name="veilray-study", pretty_exceptions_enable=False, add_completion=False)
 
 
 @app.command()
