@@ -18,9 +18,10 @@ from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
 from veilray.evaluation.palette import BLACK, ORANGE, VERMILLION
-from veilray.methods.conditions import condition_rules
-from veilray.methods.tables import CADPTable, drawn_records, plan_table
+from veilray.methods.tables import CADPTable
 from veilray.privacy import Claim, SeededEntropy
+from veilray.release import drawn_records, plan_table
+from veilray.release.conditions import condition_rules
 from veilray.tables import Records
 from veilray_studies.kinds.tables_cells import TableSet
 

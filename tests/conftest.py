@@ -16,10 +16,11 @@ from sklearn.datasets import load_digits
 from veilray.api import fit
 from veilray.flows import Glow, GlowConfig, load_card, save_flow
 from veilray.images import RULE
-from veilray.methods import DirectionalRelease, DPGlow, ModelCard, SelectionRelease, load_method
+from veilray.methods import DirectionalRelease, DPGlow, SelectionRelease, load_method
 from veilray.methods.domain import Domain
 from veilray.methods.tables import CADPTable
 from veilray.privacy import ModelTraining
+from veilray.release import ModelCard
 from veilray.tables import Column, Records, Schema
 
 # The same examples in every run of CI: a build fails for what changed, not for the draw. At a desk they vary.

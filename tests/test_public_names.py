@@ -46,7 +46,7 @@ def test_the_main_job_in_python(tmp_path: Path) -> None:
         label_epsilon="1",
         ledger=tmp_path / "ledger.sqlite",
     )
-    assert outcome.images == 40
+    assert outcome.count == 40
     assert str(outcome.guarantee.total_image_epsilon) == "3/2"
     told = json.loads((tmp_path / "release" / "release.json").read_text())
     assert told["guarantee"]["conditions"]["label"] == {

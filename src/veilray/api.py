@@ -10,27 +10,26 @@ from typing import Any, Literal
 from veilray.api_tables import Table, first_condition, fit_table, holds_table, release_table, written_by_release
 from veilray.images import Collection, Quarantined, Reading
 from veilray.ledger import Journal, ledger_path
-from veilray.methods import (
-    METHODS,
+from veilray.methods import METHODS, load_method
+from veilray.places import check_apart, check_outside_sources
+from veilray.privacy import Claim
+from veilray.privacy.exact import ExactLike
+from veilray.release import (
     Method,
     Model,
+    OpenedTable,
     Outcome,
     condition_rules,
-    continue_release,
     facts_of,
-    find_record,
-    load_method,
+    is_table,
+    open_table,
     plan_release,
-    start_release,
+    run_release,
 )
-from veilray.methods.base import Progress
-from veilray.methods.kept import Kept
-from veilray.methods.released import OpenedRelease
-from veilray.methods.released import open_release as open_pictures
-from veilray.methods.tables import OpenedTable, TableOutcome, is_table, open_table
-from veilray.places import check_apart, check_outside_sources
-from veilray.privacy import Claim, SystemEntropy
-from veilray.privacy.exact import ExactLike
+from veilray.release.dataset import OpenedRelease
+from veilray.release.dataset import open_release as open_pictures
+from veilray.release.features import Kept
+from veilray.release.model import Progress
 from veilray.report.dataset_card import dataset_files
 from veilray.tables import Schema
 from veilray.text import GivenDialect, read_dialect
@@ -138,7 +137,7 @@ def release(
     dry_run: bool = False,
     on_scan: Progress | None = None,
     on_draw: Progress | None = None,
-) -> Outcome | TableOutcome:
+) -> Outcome | Outcome:
     """Release images or a table with a claim; charged in the ledger before anything is drawn.
 
     Args:
@@ -240,13 +239,9 @@ def release(
             allow_trained_on_released=allow_trained_on_released,
         )
         if dry_run:
-            return Outcome(plan.guarantee, len(collection), tuple(collection.quarantine))
-        journal = Journal(ledger_path(ledger))
-        records = journal.path.absolute().parent / "records"
-        if resume:
-            return continue_release(plan, out, Path(record) if record else find_record(records, out), journal, on_draw)
-        folder = Path(record).absolute() if record else records / f"{out.name}-{SystemEntropy().bytes(4).hex()}"
-        return start_release(plan, out, folder, journal, on_draw)
+            return Outcome(plan.guarantee, len(collection), plan.refused)
+        folder = Path(record) if record else None
+        return run_release(plan, out, Journal(ledger_path(ledger)), folder, resume=resume, progress=on_draw)
 
 
 def open_release(folder: str | Path, *, verify: bool = True) -> OpenedRelease | OpenedTable:

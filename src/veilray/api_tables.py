@@ -7,18 +7,18 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 from veilray.ledger import Journal, ledger_path
-from veilray.methods import condition_rules, find_record, read_card
-from veilray.methods.base import Progress
-from veilray.methods.tables import (
-    CADPTable,
-    TableOutcome,
-    continue_table,
-    plan_table,
-    start_table,
-)
+from veilray.methods.tables import CADPTable
 from veilray.places import check_apart
-from veilray.privacy import Claim, SystemEntropy
+from veilray.privacy import Claim
 from veilray.privacy.exact import ExactLike
+from veilray.release import (
+    Outcome,
+    condition_rules,
+    plan_table,
+    read_card,
+    run_release,
+)
+from veilray.release.model import Progress
 from veilray.report.table_card import table_files
 from veilray.tables import Records, RefusedRow, Schema, read_records
 from veilray.text import GivenDialect, read_dialect
@@ -117,7 +117,7 @@ def release_table(
     dry_run: bool,
     on_scan: Progress | None,
     on_draw: Progress | None,
-) -> TableOutcome:
+) -> Outcome:
     """Release a table with a claim; see `veilray.release`, whose words these are."""
     method = open_table_model(model)
     drawn_by = method.calibrated(claim, mechanism, candidates=candidates, **options)
@@ -156,10 +156,6 @@ def release_table(
         allow_trained_on_released=allow_trained_on_released,
     )
     if dry_run:
-        return TableOutcome(plan.guarantee, len(records), tuple(refused))
-    journal = Journal(ledger_path(ledger))
-    kept = journal.path.absolute().parent / "records"
-    if resume:
-        return continue_table(plan, out, Path(record) if record else find_record(kept, out), journal, on_draw)
-    folder = Path(record).absolute() if record else kept / f"{out.name}-{SystemEntropy().bytes(4).hex()}"
-    return start_table(plan, out, folder, journal, on_draw)
+        return Outcome(plan.guarantee, len(records), plan.refused)
+    folder = Path(record) if record else None
+    return run_release(plan, out, Journal(ledger_path(ledger)), folder, resume=resume, progress=on_draw)

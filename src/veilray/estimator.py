@@ -21,10 +21,10 @@ from sklearn.utils.validation import check_array, check_is_fitted, validate_data
 
 from veilray.api import release
 from veilray.errors import Refused
-from veilray.methods.declared import Facts
 from veilray.methods.tables.model import CADPTable
-from veilray.methods.tables.opened import OpenedTable, open_table
 from veilray.methods.tables.public_schema import column_names, numbered, public_schema
+from veilray.release.declared import Facts
+from veilray.release.table_reader import OpenedTable, open_table
 from veilray.tables import Records, Schema, read_records
 from veilray.tables.extra import needed
 

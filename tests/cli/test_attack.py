@@ -22,8 +22,8 @@ from veilray.evaluation.attacks.intensity import ObfuscatedSet
 from veilray.evaluation.attacks.intensity.folders import open_attacked
 from veilray.images import Collection
 from veilray.methods.obfuscation import Key, Obfuscation, obfuscate_folder
-from veilray.methods.record import Record
 from veilray.privacy.guarantee import EMPIRICAL
+from veilray.release.log import ImageLog
 
 app = Typer()
 app.command()(attack)
@@ -124,7 +124,7 @@ def test_every_output_says_what_it_is(owner: Owner) -> None:
 
 def test_wrong_use_is_told_before_anything_is_written(owner: Owner, tmp_path: Path) -> None:
     of_a_release = tmp_path / "of a release"
-    Record.create(of_a_release).write_job({"out": "elsewhere"})
+    ImageLog.create(of_a_release).write_job({"out": "elsewhere"})
     for name, further, told in (
         ("guessing", [], "attack on obfuscated pictures must be one of "),
         ("key-reuse", ["--setting=lucky"], "--setting must be one of informed, uninformed, same-key, got 'lucky'"),

@@ -220,14 +220,14 @@ def test_an_existing_release_is_not_overwritten(veilray: Run, pictures: Path, mo
 def test_a_finished_release_can_be_resumed_and_a_busy_one_is_refused(
     veilray: Run, pictures: Path, model: Path, tmp_path: Path
 ) -> None:
-    from veilray.methods import Record
+    from veilray.release import ImageLog
 
     told = json.loads(
         veilray("release", pictures, "--model", model, "--epsilon", "4", "--out", tmp_path / "r", "--json").out
     )
     resume = ("release", pictures, "--model", model, "--epsilon", "4", "--out", tmp_path / "r", "--resume")
     assert veilray(*resume).code == 0
-    with Record.open(Path(told["record"])).locked():
+    with ImageLog.open(Path(told["record"])).locked():
         busy = veilray(*resume)
     assert busy.code == 3
     assert busy.err.splitlines()[-1].startswith("veilray: refused")

@@ -11,7 +11,7 @@ import pytest
 from PIL import Image
 
 import veilray as package
-from veilray.methods.base import read_card
+from veilray.release.model import read_card
 
 Run = Callable[..., "object"]
 
@@ -157,7 +157,7 @@ def test_the_same_words_in_python(films: Path, tmp_path: Path):
         images_per_patient=1,
         invert=True,
     )
-    assert outcome.images == 2
+    assert outcome.count == 2
     assert told(tmp_path / "r")["model"]["intensity"] == {"range": [0.0, 4095.0], "invert": True}
 
 
@@ -177,7 +177,7 @@ def test_obfuscation_keeps_the_rule_too(veilray: Run, films: Path, tmp_path: Pat
 
 
 def test_an_attack_reads_the_originals_as_they_were_obfuscated(veilray: Run, films: Path, tmp_path: Path):
-    from veilray.methods.record import rule_of
+    from veilray.release.log import rule_of
 
     veilray("fit", "obfuscation", films, "--out", tmp_path / "o", "--encoder", "none", "--size", 8, "--range", "0:4095")
     veilray("keys", "new", "--out", tmp_path / "key")

@@ -68,7 +68,7 @@ def test_a_half_done_release_of_pictures_is_resumed(made: Path) -> None:
         label_epsilon="1",
         resume=True,
     )
-    assert outcome.images == 6
+    assert outcome.count == 6
     for path, sha256 in committed.items():
         assert hashlib.sha256((made / "half" / path).read_bytes()).hexdigest() == sha256
     assert len(veilray.open_release(made / "half")) == 6

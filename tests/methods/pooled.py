@@ -13,9 +13,10 @@ from torch import Tensor
 
 from veilray.codes import KEPT_CODES, KeptCode, load_code, save_code
 from veilray.images import RULE, Collection, Geometry
-from veilray.methods import METHODS, Method, ModelCard, read_card
+from veilray.methods import METHODS
 from veilray.privacy import Entropy, ModelTraining
 from veilray.privacy.samplers.normal import normals
+from veilray.release import Method, ModelCard, read_card
 
 SIZE = 8
 

@@ -16,10 +16,11 @@ from sklearn.datasets import load_digits
 from veilray.api import fit, release
 from veilray.evaluation.audit import audit, subject_of
 from veilray.flows import ConditionalGlow, ConditionConfig, GlowConfig
-from veilray.methods import CADP, ReleaseContext, load_method
+from veilray.methods import CADP, load_method
 from veilray.methods.budget import best_layout
-from veilray.methods.publication import ImageSpool
 from veilray.privacy import Claim, ModelTraining, SeededEntropy, SystemEntropy
+from veilray.release import ReleaseContext
+from veilray.release.images import ImageStaging
 
 MECHANISMS = {
     "directional": (Claim.of("4"), {}),
@@ -206,7 +207,7 @@ def test_a_counterfactual_is_not_forgotten_when_a_release_is_continued(
         raise OSError("the disk is full")
 
     with monkeypatch.context() as patch, pytest.raises(OSError, match="disk is full"):
-        patch.setattr(ImageSpool, "finish", broken)
+        patch.setattr(ImageStaging, "finish", broken)
         released(decode_under={"label": "odd"})
     ledger = tmp_path / "ledger.sqlite"
     with pytest.raises(ValueError, match="decode_under must be"):

@@ -12,9 +12,10 @@ import pytest
 
 import veilray
 from veilray.codes import ContentCode
-from veilray.methods import DirectionalRelease, Method, ReleaseContext, load_method, read_card
+from veilray.methods import DirectionalRelease, load_method
 from veilray.methods.directional import KeptCodeMethod
 from veilray.privacy import Claim, SeededEntropy
+from veilray.release import Method, ReleaseContext, read_card
 
 TinyFit = Callable[..., Path]
 CODES = {

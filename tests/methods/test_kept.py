@@ -24,10 +24,11 @@ from veilray.codes import load_code
 from veilray.errors import Refused
 from veilray.images import Collection
 from veilray.ledger import Journal, ReleaseState
-from veilray.methods import DPGlow, Plan, condition_rules, continue_release, facts_of, plan_release, start_release
-from veilray.methods.kept import Kept, Recipe, array_of
-from veilray.methods.record import Record
+from veilray.methods import DPGlow
 from veilray.privacy import Claim, SeededEntropy
+from veilray.release import Plan, condition_rules, continue_release, facts_of, plan_release, start_release
+from veilray.release.features import Kept, Recipe, array_of
+from veilray.release.log import ImageLog
 
 ReleaseOf = Callable[..., Path]
 Scanned = Callable[[int], Collection]
@@ -171,9 +172,9 @@ def test_a_release_without_its_code_is_refused_before_anything_is_reserved(
 def test_a_record_of_an_earlier_version_is_brought_up(tmp_path: Path, pooled: PooledMethod, scanned: Scanned) -> None:
     start_release(make_plan(pooled, scanned(3)), tmp_path / "out", tmp_path / "record", Journal(tmp_path / "l.sqlite"))
     _without_code_column(tmp_path / "record")
-    record = Record.open(tmp_path / "record")
+    record = ImageLog.open(tmp_path / "record")
     assert [file.code for file in record.committed()] == [None] * 3
-    assert Record.open(tmp_path / "record").counts() == (3, 3)
+    assert ImageLog.open(tmp_path / "record").counts() == (3, 3)
 
 
 def test_committed_pictures_without_their_rows_are_not_drawn_again(
@@ -204,7 +205,8 @@ sys.path.insert(0, here)
 import pooled, test_kept
 from veilray.images import Collection
 from veilray.ledger import Journal
-from veilray.methods import pipeline, start_release
+from veilray.release import images as writer
+from veilray.release import start_release
 
 path, _, name = target.rpartition(".")
 module, _, cls = path.rpartition(".")
@@ -221,7 +223,7 @@ def dying(*args, **kwargs):
     return result
 
 setattr(owner, name, dying)
-pipeline._BATCH = 4
+writer._BATCH = 4
 collection = Collection.open(home / "source")
 collection.scan()
 plan = test_kept.make_plan(pooled.PooledMethod.made(), collection)
@@ -232,8 +234,8 @@ start_release(plan, home / "out", home / "record", Journal(home / "l.sqlite"))
 @pytest.mark.parametrize(
     ("target", "count", "when"),
     [
-        ("veilray.methods.record.Record.commit", 2, "before"),
-        ("veilray.methods.kept.Kept.write", 1, "after"),
+        ("veilray.release.log.ImageLog.commit", 2, "before"),
+        ("veilray.release.features.Kept.write", 1, "after"),
     ],
 )
 def test_killed_and_resumed_a_release_keeps_every_committed_row(
@@ -246,7 +248,7 @@ def test_killed_and_resumed_a_release_keeps_every_committed_row(
     )
     assert run.returncode == -signal.SIGKILL, run.stderr.decode()
     committed = record_of(tmp_path / "record")
-    assert len(committed) == (4 if "Record" in target else 10)
+    assert len(committed) == (4 if "ImageLog" in target else 10)
     collection = Collection.open(tmp_path / "source")
     collection.scan()
     journal = Journal(tmp_path / "l.sqlite")
@@ -307,7 +309,7 @@ def _interrupted_before_finish(plan: Plan, home: Path, journal: Journal, monkeyp
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patched:
-        patched.setattr("veilray.methods.publication.ImageSpool.finish", interrupt)
+        patched.setattr("veilray.release.images.ImageStaging.finish", interrupt)
         with pytest.raises(KeyboardInterrupt):
             start_release(plan, home / "out", home / "record", journal)
 

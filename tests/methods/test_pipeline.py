@@ -22,8 +22,9 @@ from PIL import Image
 from veilray.errors import Refused
 from veilray.images import Collection, write_image
 from veilray.ledger import Journal, ReleaseState
-from veilray.methods import (
-    DPGlow,
+from veilray.methods import DPGlow
+from veilray.privacy import MECHANISMS, Claim, ModelTraining, SeededEntropy, SystemEntropy
+from veilray.release import (
     Plan,
     ReleaseContext,
     condition_rules,
@@ -34,10 +35,9 @@ from veilray.methods import (
     read_release,
     start_release,
 )
-from veilray.methods.pipeline import _complete
-from veilray.methods.record import Record
-from veilray.methods.released import open_release
-from veilray.privacy import MECHANISMS, Claim, ModelTraining, SeededEntropy, SystemEntropy
+from veilray.release.dataset import open_release
+from veilray.release.lifecycle import _complete
+from veilray.release.log import ImageLog
 from veilray.report.dataset_card import dataset_files
 
 
@@ -53,7 +53,7 @@ def test_a_release_is_complete_and_says_what_it_claims(
     plan = make_plan(method, scanned(10))
     outcome = start_release(plan, tmp_path / "out", tmp_path / "record", Journal(tmp_path / "l.sqlite"))
     told = read_release(tmp_path / "out")
-    assert outcome.images == 10
+    assert outcome.count == 10
     assert told["guarantee"] == plan.guarantee
     assert told["guarantee"].releases.images == 10
     assert told["model"] == method.card
@@ -91,7 +91,7 @@ def test_order_and_names_are_fresh_in_every_release(
     runs = []
     for run in ("a", "b"):
         start_release(plan, tmp_path / run, tmp_path / f"record-{run}", journal)
-        record = Record.open(tmp_path / f"record-{run}")
+        record = ImageLog.open(tmp_path / f"record-{run}")
         runs.append([(pair["source"], pair["released"]) for pair in record.pairs()])
     sources = [[source for source, _ in run] for run in runs]
     assert sources[0] != sources[1]
@@ -117,7 +117,7 @@ def test_the_record_is_private_and_joins_sources_with_releases(
     collection.scan()
     plan = make_plan(method, collection)
     outcome = start_release(plan, tmp_path / "out", tmp_path / "record", Journal(tmp_path / "l.sqlite"))
-    assert [entry.source for entry in outcome.quarantine] == ["NORMAL/broken.png"]
+    assert [entry.source for entry in outcome.refused] == ["NORMAL/broken.png"]
     assert stat.S_IMODE((tmp_path / "record").stat().st_mode) == 0o700
     for path in (tmp_path / "record").iterdir():
         assert stat.S_IMODE(path.stat().st_mode) == 0o600, path
@@ -133,7 +133,7 @@ def test_the_label_leaves_only_as_its_policy_says(
     plan = make_plan(method, collection, label=policy)
     start_release(plan, tmp_path / "out", tmp_path / "record", Journal(tmp_path / "l.sqlite"))
     told = read_release(tmp_path / "out")
-    pairs = list(Record.open(tmp_path / "record").pairs())
+    pairs = list(ImageLog.open(tmp_path / "record").pairs())
     folders = [Path(pair["released"]).parts[1:-1] for pair in pairs]
     truth = [(pair["label"],) for pair in pairs]
     if policy == "withheld":
@@ -169,7 +169,7 @@ def test_seeded_noise_is_refused_by_type(tmp_path: Path, method: DPGlow, scanned
     journal = Journal(tmp_path / "l.sqlite")
     journal.reserve("x", plan.guarantee, {})
     with pytest.raises(Refused, match="SystemEntropy"):
-        _complete(plan, "x", tmp_path / "out", Record.create(tmp_path / "r"), journal, SeededEntropy(1), None)
+        _complete(plan, "x", tmp_path / "out", ImageLog.create(tmp_path / "r"), journal, SeededEntropy(1), None)
 
 
 def test_a_file_that_vanishes_after_the_scan_is_released_as_a_blank_source(
@@ -179,8 +179,8 @@ def test_a_file_that_vanishes_after_the_scan_is_released_as_a_blank_source(
     (tmp_path / "source" / collection.refs[0].source).unlink()
     plan = make_plan(method, collection)
     outcome = start_release(plan, tmp_path / "out", tmp_path / "record", Journal(tmp_path / "l.sqlite"))
-    assert outcome.images == 4
-    assert ["unreadable after the scan" in entry.reason for entry in outcome.quarantine] == [True]
+    assert outcome.count == 4
+    assert ["unreadable after the scan" in entry.reason for entry in outcome.refused] == [True]
 
 
 def test_source_geometry_is_kept_only_on_request_and_then_not_covered(
@@ -204,7 +204,7 @@ def test_a_release_is_not_continued_in_another_ledger(
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patched, pytest.raises(KeyboardInterrupt):
-        patched.setattr("veilray.methods.publication.ImageSpool.publish", interrupted)
+        patched.setattr("veilray.release.staging.Staging.publish", interrupted)
         start_release(plan, tmp_path / "out", tmp_path / "record", Journal(tmp_path / "l.sqlite"))
     with pytest.raises(Refused, match="must be in the ledger, got none: use the ledger it was made with"):
         continue_release(plan, tmp_path / "out", tmp_path / "record", other)
@@ -213,19 +213,19 @@ def test_a_release_is_not_continued_in_another_ledger(
 
 
 KILL_POINTS = [
-    ("veilray.methods.record.Record.plan", 1),
-    ("veilray.methods.record.Record.write_job", 1),
+    ("veilray.release.log.ImageLog.plan", 1),
+    ("veilray.release.log.ImageLog.write_job", 1),
     ("veilray.ledger.Journal.reserve", 1),
-    ("veilray.methods.record.RecordFolder.note_reserved", 1),
-    ("veilray.methods.publication.ImageSpool.place", 3),
-    ("veilray.methods.publication.ImageSpool.settle", 2),
-    ("veilray.methods.record.Record.commit", 1),
-    ("veilray.methods.record.Record.commit", 2),
-    ("veilray.methods.publication.ImageSpool.finish", 1),
+    ("veilray.release.log.ReleaseLog.note_reserved", 1),
+    ("veilray.release.images.ImageStaging.place", 3),
+    ("veilray.release.staging.Staging.fsync", 2),
+    ("veilray.release.log.ImageLog.commit", 1),
+    ("veilray.release.log.ImageLog.commit", 2),
+    ("veilray.release.images.ImageStaging.finish", 1),
     ("veilray.ledger.Journal.commit", 1),
-    ("veilray.methods.publication.ImageSpool.publish", 1),
+    ("veilray.release.staging.Staging.publish", 1),
     ("veilray.ledger.Journal.publish", 1),
-    ("veilray.methods.record.Record.export", 1),
+    ("veilray.release.log.ImageLog.export", 1),
 ]
 
 KILLED_RUN = """
@@ -233,7 +233,9 @@ import importlib, os, signal, sys
 from pathlib import Path
 from veilray.images import Collection, write_image
 from veilray.ledger import Journal
-from veilray.methods import load_method, pipeline, condition_rules, facts_of, plan_release, start_release
+from veilray.methods import load_method
+from veilray.release import images as writer
+from veilray.release import condition_rules, facts_of, plan_release, start_release
 from veilray.privacy import MECHANISMS, Claim
 
 home, target, count, when = Path(sys.argv[1]), sys.argv[2], int(sys.argv[3]), sys.argv[4]
@@ -252,7 +254,7 @@ def dying(*args, **kwargs):
     return result
 
 setattr(owner, name, dying)
-pipeline._BATCH = 4
+writer._BATCH = 4
 method = load_method(home / "model")
 collection = Collection.open(home / "source")
 collection.scan()
@@ -295,7 +297,7 @@ def test_killed_anywhere_and_resumed_a_release_is_complete_and_nothing_is_drawn_
     outcome = continue_release(plan, visible, tmp_path / "record", journal)
 
     final = _hashes(visible)
-    assert outcome.images == 10
+    assert outcome.count == 10
     assert len([name for name in final if name.startswith("images/")]) == 10
     assert seen is None or seen == final, "what was visible before the kill must be what is visible after"
     assert committed.items() <= final.items(), "a committed file must never be drawn again"
@@ -313,7 +315,7 @@ def test_a_tampered_committed_file_is_not_drawn_again(
 ) -> None:
     plan = make_plan(method, scanned(6))
     journal = Journal(tmp_path / "l.sqlite")
-    monkeypatch.setattr("veilray.methods.publication.ImageSpool.finish", _interrupt)
+    monkeypatch.setattr("veilray.release.images.ImageStaging.finish", _interrupt)
     with pytest.raises(KeyboardInterrupt):
         start_release(plan, tmp_path / "out", tmp_path / "record", journal)
     monkeypatch.undo()
@@ -395,7 +397,7 @@ def test_two_processes_cannot_make_one_release(
     plan = make_plan(method, scanned(2))
     journal = Journal(tmp_path / "l.sqlite")
     start_release(plan, tmp_path / "out", tmp_path / "record", journal)
-    with Record.open(tmp_path / "record").locked(), pytest.raises(Refused, match="in use"):
+    with ImageLog.open(tmp_path / "record").locked(), pytest.raises(Refused, match="in use"):
         continue_release(plan, tmp_path / "out", tmp_path / "record", journal)
 
 
@@ -450,7 +452,7 @@ def test_a_label_that_was_drawn_and_thrown_away_does_not_show(
         plan = make_plan(method, collection, label="randomised:1/10")
         out, record = tmp_path / f"out{run}", tmp_path / f"record{run}"
         with monkeypatch.context() as patched:
-            patched.setattr("veilray.methods.record.Record.commit", _interrupt)
+            patched.setattr("veilray.release.log.ImageLog.commit", _interrupt)
             with pytest.raises(KeyboardInterrupt):
                 start_release(plan, out, record, journal)
         continue_release(plan, out, record, journal)
@@ -463,7 +465,7 @@ def test_a_picture_altered_after_the_commit_is_not_published(
     plan = make_plan(method, scanned(3))
     journal = Journal(tmp_path / "l.sqlite")
     with monkeypatch.context() as patched:
-        patched.setattr("veilray.methods.publication.ImageSpool.publish", _interrupt)
+        patched.setattr("veilray.release.staging.Staging.publish", _interrupt)
         with pytest.raises(KeyboardInterrupt):
             start_release(plan, tmp_path / "out", tmp_path / "record", journal)
     next(tmp_path.glob(".out.*/images/*.png")).write_bytes(b"altered")

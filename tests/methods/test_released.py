@@ -18,8 +18,8 @@ from torch.utils.data import DataLoader, Dataset
 import veilray
 from veilray.images import Collection, Geometry, fit
 from veilray.methods import DPGlow
-from veilray.methods.released import OpenedRelease, open_release
 from veilray.privacy import Claim
+from veilray.release.dataset import OpenedRelease, open_release
 
 ReleaseOf = Callable[..., Path]
 

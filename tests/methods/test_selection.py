@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 import veilray
 from veilray.images import Collection, Geometry
-from veilray.methods import ReleaseContext, SelectionRelease, load_method
+from veilray.methods import SelectionRelease, load_method
 from veilray.methods import selection as module
 from veilray.methods.fitting import public_images
 from veilray.methods.rendering import ContentRenderer
@@ -23,6 +23,7 @@ from veilray.methods.selection import copies
 from veilray.privacy import Claim, SeededEntropy, SystemEntropy
 from veilray.privacy.mechanisms.directional import Directional
 from veilray.privacy.mechanisms.selection import Selection
+from veilray.release import ReleaseContext
 from veilray.report import preview_sheet
 
 TinyFit = Callable[..., Path]

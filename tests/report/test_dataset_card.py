@@ -12,8 +12,8 @@ from typing import Any
 import pytest
 
 from veilray.images import RULE
-from veilray.methods import ModelCard
 from veilray.privacy import Bound, ConditionPolicy, Guarantee, ModelTraining, Releases
+from veilray.release import ModelCard
 from veilray.report.dataset_card import dataset_files
 
 PUBLIC = ConditionPolicy(policy="public")

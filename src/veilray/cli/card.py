@@ -54,8 +54,8 @@ class _Told:
 
 
 def _told(folder: Path) -> _Told:
-    from veilray.methods import read_release
     from veilray.privacy.card import ReleaseOrigin
+    from veilray.release import read_release
 
     if (folder / OBFUSCATED_JSON).is_file():
         return _obfuscated(folder)

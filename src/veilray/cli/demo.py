@@ -45,8 +45,8 @@ def demo(
     from veilray.flows import keep_freed_memory
     from veilray.images import Reading
     from veilray.ledger import Journal
-    from veilray.methods import condition_rules, facts_of, plan_release, start_release
     from veilray.privacy import MECHANISMS, Claim
+    from veilray.release import condition_rules, facts_of, plan_release, start_release
     from veilray.report.dataset_card import dataset_files
 
     keep_freed_memory()
@@ -76,7 +76,7 @@ def demo(
             outcome = start_release(plan, (out / "release").absolute(), (out / "record").absolute(), journal, progress)
         STATUS.print("drawing the page")
         page = _page(out, method, private, outcome.guarantee, subject)
-    print_card(outcome.guarantee, title=f"Released: {counted(outcome.images, 'image')}")
+    print_card(outcome.guarantee, title=f"Released: {counted(outcome.count, 'image')}")
     OUT.print(f"Look at   {page}", highlight=False, soft_wrap=True)
     OUT.print(f"Release   {out / 'release'}   (the pictures that leave the house)", highlight=False, soft_wrap=True)
     OUT.print(f"Done in {time.monotonic() - began:.0f} seconds.", highlight=False)

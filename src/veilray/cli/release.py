@@ -12,8 +12,7 @@ from veilray.cli.opening import parse_columns, parse_pairs
 from veilray.cli.output import OUT, print_card, print_json, progress_stages
 
 if TYPE_CHECKING:
-    from veilray.methods import Outcome
-    from veilray.methods.tables import TableOutcome
+    from veilray.release import Outcome
 
 __all__ = ["release"]
 
@@ -119,7 +118,7 @@ def release(
     return 1 if outcome.refused else 0
 
 
-def _print(outcome: Outcome | TableOutcome) -> None:
+def _print(outcome: Outcome | Outcome) -> None:
     what = f"{outcome.count:,} {outcome.guarantee.record}s"
     if outcome.out is None:
         print_card(outcome.guarantee, title=f"Would be claimed for {what}; nothing was spent")
@@ -133,7 +132,7 @@ def _print(outcome: Outcome | TableOutcome) -> None:
         OUT.print(f"{len(outcome.refused):,} {kind} were refused; {where}.", style="yellow", soft_wrap=True)
 
 
-def _print_json(outcome: Outcome | TableOutcome) -> None:
+def _print_json(outcome: Outcome | Outcome) -> None:
     print_json(
         {
             "dry_run": outcome.out is None,

@@ -47,15 +47,16 @@ from veilray.flows import (
     train,
 )
 from veilray.images import Geometry
-from veilray.methods.base import METHODS, Method, ModelCard, read_card
+from veilray.methods.base import METHODS
 from veilray.methods.budget import shared_budget
-from veilray.methods.declared import Declared, Facts, parse_bounds
 from veilray.methods.domain import Domain, complexity
 from veilray.methods.fitting import PublicCollection, PublicImages, fitted_to, public_images, training_schedule
 from veilray.methods.latent_directions import LatentDirections, task_reader
-from veilray.methods.training_record import check_statement, training_beside, training_statement
 from veilray.privacy import Claim, Entropy, Mechanism, ModelTraining
 from veilray.privacy.samplers.normal import normals
+from veilray.release.declared import Declared, Facts, parse_bounds
+from veilray.release.model import Method, ModelCard, read_card
+from veilray.release.training_record import check_statement, training_beside, training_statement
 
 __all__ = ["CADP"]
 

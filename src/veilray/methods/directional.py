@@ -24,16 +24,17 @@ from numpy.typing import NDArray
 from veilray.codes import ContentCode, KeptCode, LatentCode, card_of_code, load_code, save_code
 from veilray.flows import ConditionalGlow, GlowConfig, Progress, load_card, load_flow, save_flow
 from veilray.images import Geometry
-from veilray.methods.base import METHODS, Method, ModelCard, read_card
+from veilray.methods.base import METHODS
 from veilray.methods.code_fitting import CodeFit, CodePlan, CodeProgress
 from veilray.methods.domain import Domain, complexity
 from veilray.methods.fitting import PublicCollection, public_images, training_schedule
 from veilray.methods.rehearsal import EPSILONS, alignment
 from veilray.methods.rendering import ContentRenderer, LatentRenderer, Renderer
-from veilray.methods.training_record import check_statement, training_beside, training_statement
 from veilray.privacy import Claim, Entropy, Mechanism, ModelTraining, SeededEntropy
 from veilray.privacy.exact import ExactLike
 from veilray.privacy.mechanisms.directional import Directional
+from veilray.release.model import Method, ModelCard, read_card
+from veilray.release.training_record import check_statement, training_beside, training_statement
 
 __all__ = ["DirectionalRelease", "KeptCodeMethod"]
 

@@ -31,12 +31,13 @@ from veilray.flows import (
     train,
 )
 from veilray.images import Geometry
-from veilray.methods.base import METHODS, Method, ModelCard, read_card
+from veilray.methods.base import METHODS
 from veilray.methods.domain import Domain, complexity
 from veilray.methods.fitting import PublicCollection, fitted_to, public_images, training_schedule
-from veilray.methods.training_record import check_statement, training_beside, training_statement
 from veilray.privacy import Entropy, ModelTraining
 from veilray.privacy.samplers.normal import normals
+from veilray.release.model import Method, ModelCard, read_card
+from veilray.release.training_record import check_statement, training_beside, training_statement
 
 __all__ = ["DPGlow"]
 

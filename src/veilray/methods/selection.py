@@ -18,10 +18,11 @@ from numpy.typing import NDArray
 from sklearn.neighbors import NearestNeighbors
 
 from veilray.codes import KeptCode
-from veilray.methods.base import METHODS, ModelCard
+from veilray.methods.base import METHODS
 from veilray.methods.directional import KeptCodeMethod
 from veilray.privacy import Claim, Entropy, Mechanism, SeededEntropy
 from veilray.privacy.mechanisms.selection import Selection
+from veilray.release.model import ModelCard
 
 __all__ = ["SelectionRelease", "copies"]
 

@@ -16,9 +16,9 @@ from typing import Any
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
-from veilray.methods.base import ModelCard
 from veilray.privacy import Guarantee
 from veilray.privacy.card import card_entries
+from veilray.release.model import ModelCard
 
 __all__ = [
     "CONTEXT",

@@ -14,10 +14,10 @@ from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
 from veilray.images import Collection
-from veilray.methods import Method
 from veilray.places import check_new_file, write_new
 from veilray.privacy import Claim, Guarantee, Mechanism, SeededEntropy
 from veilray.privacy.exact import decimal_text
+from veilray.release import Method
 
 __all__ = [
     "SETTINGS",

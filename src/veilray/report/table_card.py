@@ -9,8 +9,8 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
-from veilray.methods.base import ModelCard
 from veilray.privacy.card import card_entries
+from veilray.release.model import ModelCard
 from veilray.report.dataset_card import (
     CONTEXT,
     CROISSANT,

@@ -12,8 +12,9 @@ from typer.testing import CliRunner
 
 import veilray
 from veilray.cli.main import app
-from veilray.methods import METHODS, Method, baselines, load_method
+from veilray.methods import METHODS, baselines, load_method
 from veilray.methods.baselines import CADPAsPublished
+from veilray.release import Method
 
 
 def model_folder(folder: Path, method: str) -> Path:

@@ -9,9 +9,9 @@ from typing import Any
 import pytest
 
 from veilray.ledger import Journal
-from veilray.methods import condition_rules
-from veilray.methods.tables import CADPTable, TablePlan, plan_table, start_table
+from veilray.methods.tables import CADPTable
 from veilray.privacy import Claim
+from veilray.release import Plan, condition_rules, plan_table, start_release
 from veilray.report.table_card import table_files
 from veilray.tables import Records, RefusedRow
 
@@ -22,7 +22,7 @@ def model(table_model: Path) -> CADPTable:
 
 
 @pytest.fixture(scope="session")
-def make_plan(model: CADPTable, people: Callable[..., Records]) -> Callable[..., TablePlan]:
+def make_plan(model: CADPTable, people: Callable[..., Records]) -> Callable[..., Plan]:
     """Plan a release of rows of people, or of the given ones."""
 
     def make(
@@ -32,7 +32,7 @@ def make_plan(model: CADPTable, people: Callable[..., Records]) -> Callable[...,
         decode_under: dict[str, str] | None = None,
         mechanism: str | None = None,
         **policies: str,
-    ) -> TablePlan:
+    ) -> Plan:
         rows = people(records, 1) if isinstance(records, int) else records
         declared = model.conditions
         assert declared is not None
@@ -54,12 +54,12 @@ def make_plan(model: CADPTable, people: Callable[..., Records]) -> Callable[...,
 
 
 @pytest.fixture
-def released(tmp_path: Path, make_plan: Callable[..., TablePlan]) -> Callable[..., Path]:
+def released(tmp_path: Path, make_plan: Callable[..., Plan]) -> Callable[..., Path]:
     """Release rows of people; RECORD and ledger lie beside the release."""
 
     def make(*arguments: Any, name: str = "out", **options: Any) -> Path:
         plan = make_plan(*arguments, **options)
-        start_table(plan, tmp_path / name, tmp_path / f"{name}-record", Journal(tmp_path / "ledger.sqlite"))
+        start_release(plan, tmp_path / name, tmp_path / f"{name}-record", Journal(tmp_path / "ledger.sqlite"))
         return tmp_path / name
 
     return make

@@ -13,15 +13,15 @@ import pytest
 
 import veilray
 from veilray.ledger import Journal
-from veilray.methods.received import receive
-from veilray.methods.spool import sha256_of
-from veilray.methods.tables import OpenedTable, TablePlan, is_table, open_table, start_table
+from veilray.release import OpenedTable, Plan, is_table, open_table, start_release
+from veilray.release.reader import receive
+from veilray.release.staging import sha256_of
 
 
 @pytest.fixture(scope="module")
-def folder(tmp_path_factory: pytest.TempPathFactory, make_plan: Callable[..., TablePlan]) -> Path:
+def folder(tmp_path_factory: pytest.TempPathFactory, make_plan: Callable[..., Plan]) -> Path:
     home = tmp_path_factory.mktemp("opened")
-    start_table(make_plan(25, diagnosis="public"), home / "out", home / "record", Journal(home / "l.sqlite"))
+    start_release(make_plan(25, diagnosis="public"), home / "out", home / "record", Journal(home / "l.sqlite"))
     return home / "out"
 
 

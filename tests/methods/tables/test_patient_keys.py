@@ -17,10 +17,11 @@ from veilray.evaluation.bootstrap import mean
 from veilray.evaluation.patients import patient_keys
 from veilray.images import Collection
 from veilray.ledger import Journal
-from veilray.methods import DPGlow, condition_rules, facts_of, plan_release
-from veilray.methods.tables import CADPTable, TablePlan, plan_table
+from veilray.methods import DPGlow
+from veilray.methods.tables import CADPTable
 from veilray.methods.tables.model import _held_out
 from veilray.privacy import MECHANISMS, Claim
+from veilray.release import Plan, condition_rules, facts_of, plan_release, plan_table
 from veilray.tables import Records
 
 PERSONS = ("7", "007", "Müller", "P-1 a", "Å")
@@ -40,7 +41,7 @@ def spelling(draw: st.DrawFn) -> tuple[str, str]:
 written = st.lists(spelling(), min_size=10, max_size=30)
 
 
-def planned(people: Callable[..., Records], model: CADPTable, keys: list[str], epsilon: str = "1") -> TablePlan:
+def planned(people: Callable[..., Records], model: CADPTable, keys: list[str], epsilon: str = "1") -> Plan:
     rows = people(len(keys), 1)
     records = Records(rows.schema, rows.values, rows.rows, tuple(keys))
     return plan_table(records, (), model, model.calibrated(Claim.of(epsilon)), ())
@@ -59,7 +60,7 @@ def test_the_card_says_what_the_ledger_charges(
     assert claimed.largest_patient == max(persons.count(person) for person in persons)
     with tempfile.TemporaryDirectory() as folder:
         journal = Journal(Path(folder) / "l.sqlite")
-        journal.reserve("a", plan.guarantee, plan.rows_of, unidentified=plan.unidentified)
+        journal.reserve("a", plan.guarantee, plan.records_of, unidentified=plan.unidentified)
         assert journal.patients() == claimed.patients
         assert {journal.spent(key) for key in keys} == {Fraction(persons.count(person)) for person in persons}
 
@@ -94,7 +95,7 @@ def test_a_key_that_says_nothing_is_no_patient(people: Callable[..., Records], m
     plan = planned(people, model, ["a", "a", "\u200b"])
     assert plan.guarantee.releases is not None
     assert (plan.guarantee.releases.patients, plan.guarantee.releases.largest_patient) == (None, None)
-    assert (plan.rows_of, plan.unidentified) == ({"a": 2}, 1)
+    assert (plan.records_of, plan.unidentified) == ({"a": 2}, 1)
 
 
 def test_pictures_are_counted_alike(method: DPGlow, tmp_path: Path) -> None:
@@ -108,5 +109,5 @@ def test_pictures_are_counted_alike(method: DPGlow, tmp_path: Path) -> None:
     assert plan.guarantee.releases is not None
     assert (plan.guarantee.releases.patients, plan.guarantee.releases.largest_patient) == (3, 3)
     journal = Journal(tmp_path / "l.sqlite")
-    journal.reserve("a", plan.guarantee, plan.images_of)
+    journal.reserve("a", plan.guarantee, plan.records_of)
     assert [journal.spent(key) for key in keys] == [3, 3, 3, 2, 2, 2, 2]

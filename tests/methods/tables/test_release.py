@@ -20,20 +20,13 @@ from scipy.stats import beta
 
 from veilray.errors import Refused
 from veilray.ledger import Journal, ReleaseState
-from veilray.methods import read_release
-from veilray.methods.tables import (
-    CADPTable,
-    TablePlan,
-    continue_table,
-    drawn_records,
-    plan_table,
-    start_table,
-)
-from veilray.methods.tables import release as module
+from veilray.methods.tables import CADPTable
+from veilray.release import tables as module
 from veilray.privacy import Claim, Entropy, SeededEntropy
+from veilray.release import Plan, continue_release, drawn_records, plan_table, read_release, start_release
 from veilray.tables import Policy, Records, RefusedRow, Schema
 
-Plan = Callable[..., TablePlan]
+Plan = Callable[..., Plan]
 Release = Callable[..., Path]
 
 
@@ -169,7 +162,7 @@ def test_no_row_is_no_release(make_plan: Plan, people: Callable[..., Records]) -
 # Who is told what.
 
 
-def told_and_known(monkeypatch: pytest.MonkeyPatch, plan: TablePlan) -> tuple[list[Any], list[Any], Records]:
+def told_and_known(monkeypatch: pytest.MonkeyPatch, plan: Plan) -> tuple[list[Any], list[Any], Records]:
     """What decoder and encoder are told of each row, and what is released, all in the release's order."""
     told: list[Any] = []
     known: list[Any] = []
@@ -207,7 +200,7 @@ def test_the_decoder_is_told_what_leaves_and_no_more(
     plan = make_plan(60, decode_under=under, **policies)
     told, known, out = told_and_known(monkeypatch, plan)
     order = SeededEntropy(11).permutation(60)
-    truth = [{fact: row[fact] for fact in policies} for row in model.facts(plan.records[order])]
+    truth = [{fact: row[fact] for fact in policies} for row in model.facts(plan.source[order])]
     assert known == truth
     assert [set(row) for row in told] == [set(policies) | set(under)] * 60
     assert set(out.schema.names) == {*model.row_schema.names, *policies}
@@ -233,7 +226,7 @@ def test_a_decoder_that_sees_the_truth_would_be_found(
     sound = CADPTable.release
 
     def broken(self: CADPTable, records: Records, mechanism: Any, entropy: Entropy, known: Any, told: Any) -> Records:
-        truth = model.facts(plan.records[order])
+        truth = model.facts(plan.source[order])
         return sound(self, records, mechanism, entropy, known, truth)
 
     plan = make_plan(60, **POLICIES[name][0])
@@ -293,7 +286,7 @@ def test_chunks_are_joined_in_order(monkeypatch: pytest.MonkeyPatch, make_plan: 
     out, pairs = drawn_records(plan, SeededEntropy(5), lambda *at: done.append(at))
     assert [at for at, _ in pairs] == list(range(1, 21))
     assert done == [(7, 20), (14, 20), (20, 20)]
-    truth = plan.records.column("diagnosis")[[row - 1 for _, row in pairs]]
+    truth = plan.source.column("diagnosis")[[row - 1 for _, row in pairs]]
     np.testing.assert_array_equal(out.column("diagnosis"), truth)
 
 
@@ -490,26 +483,28 @@ def test_a_table_is_not_continued_in_another_ledger(
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patched, pytest.raises(KeyboardInterrupt):
-        patched.setattr(module.TableSpool, "publish", interrupted)
-        start_table(plan, tmp_path / "out", tmp_path / "record", Journal(tmp_path / "l.sqlite"))
+        patched.setattr("veilray.release.staging.Staging.publish", interrupted)
+        start_release(plan, tmp_path / "out", tmp_path / "record", Journal(tmp_path / "l.sqlite"))
     with pytest.raises(Refused, match="must be in the ledger, got none: use the ledger it was made with"):
-        continue_table(plan, tmp_path / "out", tmp_path / "record", other)
+        continue_release(plan, tmp_path / "out", tmp_path / "record", other)
     assert other.releases() == []
-    assert continue_table(plan, tmp_path / "out", tmp_path / "record", Journal(tmp_path / "l.sqlite")).rows == 6
+    assert continue_release(plan, tmp_path / "out", tmp_path / "record", Journal(tmp_path / "l.sqlite")).rows == 6
 
 
 def test_an_existing_destination_is_never_touched(tmp_path: Path, make_plan: Plan) -> None:
     (tmp_path / "out").mkdir()
     journal = Journal(tmp_path / "l.sqlite")
     with pytest.raises(ValueError, match="RELEASE must be a new folder"):
-        start_table(make_plan(2), tmp_path / "out", tmp_path / "record", journal)
+        start_release(make_plan(2), tmp_path / "out", tmp_path / "record", journal)
     assert journal.releases() == []
 
 
 @pytest.mark.parametrize("record", ["out", "out/record", "."])
 def test_the_record_lies_outside_the_release(tmp_path: Path, make_plan: Plan, record: str) -> None:
     with pytest.raises(ValueError, match=r"(RECORD must lie outside RELEASE|RELEASE must lie outside RECORD)"):
-        start_table(make_plan(2), tmp_path / "home" / "out", tmp_path / "home" / record, Journal(tmp_path / "l.sqlite"))
+        start_release(
+            make_plan(2), tmp_path / "home" / "out", tmp_path / "home" / record, Journal(tmp_path / "l.sqlite")
+        )
 
 
 def test_a_refusal_of_the_ledger_leaves_nothing(
@@ -520,7 +515,7 @@ def test_a_refusal_of_the_ledger_leaves_nothing(
 
     monkeypatch.setattr(Journal, "reserve", refuse)
     with pytest.raises(Refused, match="budget is spent"):
-        start_table(make_plan(2), tmp_path / "out", tmp_path / "record", Journal(tmp_path / "l.sqlite"))
+        start_release(make_plan(2), tmp_path / "out", tmp_path / "record", Journal(tmp_path / "l.sqlite"))
     assert not (tmp_path / "record").exists()
     assert not list(tmp_path.glob(".out*"))
 
@@ -539,7 +534,7 @@ def test_resuming_another_release_is_refused(
 ) -> None:
     folder = released(6)
     with pytest.raises(ValueError, match=message):
-        continue_table(
+        continue_release(
             make_plan(**{"records": 6, **change}), folder, tmp_path / "out-record", Journal(tmp_path / "ledger.sqlite")
         )
 
@@ -551,7 +546,7 @@ def test_other_cells_are_another_release(
     private = people(6, 1)
     private.values[3, 2] = 1.0
     with pytest.raises(ValueError, match="TABLE must hold the same files, cells"):
-        continue_table(make_plan(private), folder, tmp_path / "out-record", Journal(tmp_path / "ledger.sqlite"))
+        continue_release(make_plan(private), folder, tmp_path / "out-record", Journal(tmp_path / "ledger.sqlite"))
 
 
 def test_a_committed_file_that_was_altered_is_not_published(
@@ -563,21 +558,21 @@ def test_a_committed_file_that_was_altered_is_not_published(
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patched, pytest.raises(KeyboardInterrupt):
-        patched.setattr(module.TableSpool, "publish", interrupted)
-        start_table(plan, tmp_path / "out", tmp_path / "record", journal)
+        patched.setattr("veilray.release.staging.Staging.publish", interrupted)
+        start_release(plan, tmp_path / "out", tmp_path / "record", journal)
     data = next(tmp_path.glob(".out.*/data.csv"))
     data.write_text(data.read_text() + "\n")
     with pytest.raises(Refused, match="missing, altered or foreign"):
-        continue_table(plan, tmp_path / "out", tmp_path / "record", journal)
+        continue_release(plan, tmp_path / "out", tmp_path / "record", journal)
     assert not (tmp_path / "out").exists()
 
 
 KILL_POINTS = {
     "reserved": ("veilray.ledger.Journal.reserve", False),
-    "noted": ("veilray.methods.record.RecordFolder.note_reserved", False),
-    "drawn": ("veilray.methods.tables.publication.TableSpool.finish", False),
+    "noted": ("veilray.release.log.ReleaseLog.note_reserved", False),
+    "drawn": ("veilray.release.tables.TableStaging.finish", False),
     "committed": ("veilray.ledger.Journal.commit", True),
-    "published": ("veilray.methods.tables.publication.TableSpool.publish", True),
+    "published": ("veilray.release.staging.Staging.publish", True),
 }
 
 KILLED_RUNS = """
@@ -585,7 +580,8 @@ import importlib, json, os, pickle, signal, sys
 import pyarrow.parquet
 from pathlib import Path
 from veilray.ledger import Journal
-from veilray.methods.tables import CADPTable, plan_table, start_table
+from veilray.methods.tables import CADPTable
+from veilray.release import plan_table, start_release
 from veilray.privacy import Claim
 
 home, model, points = Path(sys.argv[1]), Path(sys.argv[2]), json.loads(sys.argv[3])
@@ -606,7 +602,7 @@ for name, (target, _) in points.items():
         os.kill(os.getpid(), signal.SIGKILL)
 
     setattr(owner, method, dying)
-    start_table(plan, home / name / "out", home / name / "record", Journal(home / name / "l.sqlite"))
+    start_release(plan, home / name / "out", home / name / "record", Journal(home / name / "l.sqlite"))
     os._exit(7)
 """
 
@@ -649,8 +645,8 @@ def test_killed_and_resumed_a_release_is_complete_and_drawn_once(
     draws = []
     draw = module.drawn_records
     monkeypatch.setattr(module, "drawn_records", lambda *given: draws.append(1) or draw(*given))
-    outcome = continue_table(plan, home / "out", home / "record", journal)
-    assert outcome.rows == 10
+    outcome = continue_release(plan, home / "out", home / "record", journal)
+    assert outcome.count == 10
     assert len(draws) == (0 if after_commit else 1)
     final = hashes(home / "out")
     if after_commit:
@@ -661,5 +657,5 @@ def test_killed_and_resumed_a_release_is_complete_and_drawn_once(
     assert sorted(source_rows(home / "record")) == list(range(1, 11))
     assert [release.state for release in journal.releases()] == [ReleaseState.PUBLISHED]
     assert not list(home.glob(".out.*")), "the spool must be gone"
-    continue_table(plan, home / "out", home / "record", journal)
+    continue_release(plan, home / "out", home / "record", journal)
     assert hashes(home / "out") == final, "resuming a finished release must change nothing"

@@ -10,10 +10,10 @@ from collections.abc import Callable
 from dataclasses import replace
 
 from veilray.evaluation.audit.subject import Subject, subject_of
-from veilray.methods import Method
 from veilray.methods.tables import CADPTable
 from veilray.privacy import Claim, Entropy, Mechanism
 from veilray.privacy.mechanisms.base import Floats
+from veilray.release import Method
 
 __all__ = ["THROUGH_FILE_ROWS", "through_file", "through_table"]
 

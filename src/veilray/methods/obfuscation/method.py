@@ -33,14 +33,14 @@ from veilray.autoencoders.base import AutoencoderConfig, default_features
 from veilray.autoencoders.training import Schedule
 from veilray.flows.durable import write_bytes
 from veilray.images import Geometry
-from veilray.methods.base import ModelCard, read_card
 from veilray.methods.fitting import PublicCollection, public_images
 from veilray.methods.obfuscation.intensity_map import MapFamily, Scope, apply_each
 from veilray.methods.obfuscation.keys import Key
 from veilray.methods.obfuscation.survival import family_figures
-from veilray.methods.training_record import training_statement
 from veilray.privacy import Entropy, ModelTraining, SystemEntropy
 from veilray.privacy.guarantee import EMPIRICAL
+from veilray.release.model import ModelCard, read_card
+from veilray.release.training_record import training_statement
 
 __all__ = ["NAME", "Obfuscation", "Recipe"]
 

@@ -18,14 +18,14 @@ from numpy.typing import NDArray
 
 from veilray.cloud.labels import plain_label
 from veilray.images import Collection, ImageRef, Quarantined
-from veilray.methods.base import Progress
 from veilray.methods.obfuscation.handover import Handover, spooled
 from veilray.methods.obfuscation.keys import Key
 from veilray.methods.obfuscation.method import Obfuscation
-from veilray.methods.record import Committed, Record
 from veilray.places import check_apart
 from veilray.privacy import SystemEntropy
 from veilray.privacy.guarantee import EMPIRICAL
+from veilray.release.log import ImageLog, StagedFile
+from veilray.release.model import Progress
 
 __all__ = ["LabelPolicy", "Obfuscated", "nonce_of", "obfuscate_folder"]
 
@@ -70,7 +70,7 @@ def obfuscate_folder(
     _check(collection, out, record_folder, label_policy)
     entropy = SystemEntropy()
     identifier = entropy.bytes(16).hex()
-    record = Record.create(record_folder)
+    record = ImageLog.create(record_folder)
     try:
         with record.locked(), spooled(out) as handover:
             order = entropy.permutation(len(collection.refs))
@@ -162,7 +162,7 @@ def _job(model: Obfuscation, key: Key, out: Path, identifier: str, label_policy:
 
 
 def _read(
-    collection: Collection, record: Record, model: Obfuscation, refs: dict[int, ImageRef]
+    collection: Collection, record: ImageLog, model: Obfuscation, refs: dict[int, ImageRef]
 ) -> tuple[list[int], NDArray[np.uint8]]:
     """Positions and pixels of what could be read; a file that has vanished since the scan goes to quarantine."""
     images = np.empty((len(refs), *model.geometry.shape), np.uint8)
@@ -179,7 +179,7 @@ def _read(
 
 def _settle(
     handover: Handover,
-    record: Record,
+    record: ImageLog,
     placed: Callable[[], list[tuple[str, str]]],
     positions: Sequence[int],
     labels: Sequence[str | None],
@@ -188,7 +188,7 @@ def _settle(
     for position, (path, sha256), label in zip(positions, placed(), labels, strict=True):
         if label is not None:
             handover.labels[path] = label
-        files.append(Committed(position, path, {} if label is None else {"label": label}, sha256))
+        files.append(StagedFile(position, path, {} if label is None else {"label": label}, sha256))
     record.commit(files)
 
 

@@ -38,21 +38,21 @@ from veilray.flows import (
     train_rows,
 )
 from veilray.flows.durable import read_json
-from veilray.methods.base import Model, ModelCard, read_card
-from veilray.methods.declared import Declared, DeclaredCondition, Facts
 from veilray.methods.domain import Domain
 from veilray.methods.fitting import check_model_folder, ema_decay
 from veilray.methods.latent_directions import LatentDirections
 from veilray.methods.tables.coordinates import Coordinates
 from veilray.methods.tables.ranking import ranked_directions, row_reader
-from veilray.methods.training_record import (
+from veilray.privacy import Entropy, Mechanism, ModelTraining
+from veilray.privacy.samplers.normal import normals
+from veilray.release.declared import Declared, DeclaredCondition, Facts
+from veilray.release.model import ModelCard, TableModel, read_card
+from veilray.release.training_record import (
     TrainingRecord,
     check_statement,
     training_beside,
     training_statement,
 )
-from veilray.privacy import Entropy, Mechanism, ModelTraining
-from veilray.privacy.samplers.normal import normals
 from veilray.tables import Records, Schema
 from veilray.text import patient_key
 
@@ -68,7 +68,7 @@ _ROW = "row"
 _RULE = "each cell is brought to the schema: levels by name, numbers and days within their bounds"
 
 
-class CADPTable(Model):
+class CADPTable(TableModel):
     """A conditional flow of public rows, with noise on the directions of its latent that matter.
 
     Args:
@@ -373,14 +373,9 @@ def _held_out(public: Records) -> tuple[Records, Records]:
     return public[~mask], public[mask]
 
 
-def contents(records: Records) -> list[bytes]:
-    """The SHA-256 of each row's cells, for telling equal rows."""
-    return [hashlib.sha256(row.tobytes()).digest() for row in np.ascontiguousarray(records.values, dtype="<f8")]
-
-
 def _training_record(kept: Records, held_out: Records) -> TrainingRecord:
     """Hashes of all rows and patients, and how often a row of another patient equals a training row by chance."""
-    training, others = contents(kept), contents(held_out)
+    training, others = kept.contents, held_out.contents
     seen = set(training)
     chance = sum(content in seen for content in others) / len(others)
     return TrainingRecord.of([*training, *others], {*(kept.patients or ()), *(held_out.patients or ())}, chance)

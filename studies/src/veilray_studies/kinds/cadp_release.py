@@ -14,9 +14,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from veilray.methods import CADP
-from veilray.methods.declared import Facts
 from veilray.privacy import Claim, Mechanism, SeededEntropy
 from veilray.privacy.mechanisms.randomised_response import respond
+from veilray.release.declared import Facts
 
 __all__ = ["Asked", "Drawn", "drawn_labels", "facts", "released"]
 

@@ -14,9 +14,10 @@ import numpy as np
 from veilray.evaluation.attacks import ReleasedCodes
 from veilray.evaluation.bootstrap import RESAMPLES
 from veilray.evaluation.tables import LEARNERS, anonymity_risks, fidelity, score_on_real, synthesise
-from veilray.methods.conditions import condition_rules
-from veilray.methods.tables import CADPTable, ResponseRecords, drawn_records, plan_table
+from veilray.methods.tables import CADPTable, ResponseRecords
 from veilray.privacy import Claim, SeededEntropy, exact
+from veilray.release import drawn_records, plan_table
+from veilray.release.conditions import condition_rules
 from veilray.tables import Records, Schema
 from veilray_studies.contract import NO_CLAIM
 from veilray_studies.kinds.columns import Row, attacked

@@ -19,7 +19,7 @@ from veilray.cloud import read_handed
 from veilray.evaluation.attacks.intensity.base import Images, KnownPairs, ObfuscatedSet, Setting, View
 from veilray.images import Collection, Geometry, ImageRef, Unreadable
 from veilray.methods.obfuscation import Key, Obfuscation
-from veilray.methods.record import Record
+from veilray.release.log import ImageLog
 
 __all__ = ["Attacked", "open_attacked"]
 
@@ -132,7 +132,7 @@ def _pairs_of(record: Path, images: Collection) -> list[_Pair]:
     """What RECORD tells. Who shares a map is nowhere in OBFUSCATED; the attacker is given it all the same."""
     by_source = {(ref.source, ref.frame): ref for ref in images.refs}
     try:
-        with closing(Record.open(record)) as opened:
+        with closing(ImageLog.open(record)) as opened:
             rows = list(opened.pairs())
             positions = {file.path: file.position for file in opened.committed()}
             shared = _shared_by(opened.job(), opened.counts()[1])

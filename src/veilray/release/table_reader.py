@@ -12,11 +12,10 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from veilray.methods.base import ModelCard
-from veilray.methods.publication import read_release
-from veilray.methods.received import checked_files
-from veilray.methods.tables.publication import DATA, SCHEMA
 from veilray.privacy import Guarantee
+from veilray.release.model import ModelCard
+from veilray.release.reader import checked_files, read_release
+from veilray.release.tables import DATA, SCHEMA
 from veilray.tables import Records, Schema, read_records
 
 __all__ = ["OpenedTable", "is_table", "open_table"]

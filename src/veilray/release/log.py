@@ -25,8 +25,9 @@ from typing import Any
 
 from veilray.errors import Refused
 from veilray.images import ImageRef, Quarantined
+from veilray.privacy import Guarantee
 
-__all__ = ["Committed", "Record", "RecordFolder", "find_record", "rule_of"]
+__all__ = ["ImageLog", "ReleaseLog", "StagedFile", "find_record", "rule_of"]
 
 _DATABASE = "record.sqlite"
 _JOB = "job.json"
@@ -41,7 +42,7 @@ CREATE TABLE IF NOT EXISTS quarantine (source TEXT NOT NULL, reason TEXT NOT NUL
 
 
 @dataclass(frozen=True)
-class Committed:
+class StagedFile:
     """One image whose file is durable: its place in the release, path there, and hash.
 
     `code` is the released row of a method with a kept code, as the bytes of little-endian float64.
@@ -54,7 +55,7 @@ class Committed:
     code: bytes | None = None
 
 
-class RecordFolder:
+class ReleaseLog:
     """A folder of mode 0700 that never leaves: what was asked for, a lock, and tables for people."""
 
     def __init__(self, folder: Path) -> None:
@@ -114,6 +115,20 @@ class RecordFolder:
         """Whether a reservation was noted. False also where the run died between the reservation and the note."""
         return (self.folder / _RESERVED).is_file()
 
+    def close(self) -> None:
+        """Release what is held open."""
+
+    def export(self) -> None:
+        """Write tables for people."""
+
+    def count(self, guarantee: Guarantee) -> int:
+        """How many records were released."""
+        return guarantee.releases.images if guarantee.releases else 0
+
+    def refused(self, planned: tuple[Any, ...]) -> tuple[Any, ...]:
+        """What was left out, or could not be read, for the owner."""
+        return planned
+
     def write_csv(self, name: str, columns: list[str], rows: Iterable[dict[str, Any]]) -> None:
         text = io.StringIO()
         writer = csv.DictWriter(text, columns)
@@ -131,7 +146,7 @@ def rule_of(folder: Path) -> dict[str, Any]:
 
     A damaged RECORD is empty too: whoever opens it says what is wrong with it.
     """
-    record = RecordFolder(folder)
+    record = ReleaseLog(folder)
     try:
         said = record.job()["reading"] if record.has_job() else {}
         return {name: said[name] for name in ("range", "invert") if name in said}
@@ -139,7 +154,7 @@ def rule_of(folder: Path) -> dict[str, Any]:
         return {}
 
 
-class Record(RecordFolder):
+class ImageLog(ReleaseLog):
     """The private record of one release.
 
     Args:
@@ -152,7 +167,7 @@ class Record(RecordFolder):
         self._database.execute("PRAGMA synchronous=FULL")
 
     @classmethod
-    def create(cls, folder: Path) -> Record:
+    def create(cls, folder: Path) -> ImageLog:
         """A new, empty record. Raises ValueError where the folder already holds one."""
         cls.make(folder)
         os.close(os.open(folder / _DATABASE, os.O_CREAT | os.O_RDWR, 0o600))
@@ -162,7 +177,7 @@ class Record(RecordFolder):
         return record
 
     @classmethod
-    def open(cls, folder: Path) -> Record:
+    def open(cls, folder: Path) -> ImageLog:
         """An existing record. Raises ValueError where there is none."""
         if not (folder / _DATABASE).is_file() or not (folder / _JOB).is_file():
             raise ValueError(
@@ -195,7 +210,7 @@ class Record(RecordFolder):
         rows = self._database.execute("SELECT position, image, name FROM item WHERE sha256 IS NULL ORDER BY position")
         return [(int(position), int(image), str(name)) for position, image, name in rows]
 
-    def commit(self, files: Iterable[Committed]) -> None:
+    def commit(self, files: Iterable[StagedFile]) -> None:
         """Record the hashes of files that are already durable, in one transaction.
 
         Raises:
@@ -211,14 +226,14 @@ class Record(RecordFolder):
                 if changed.rowcount != 1:
                     raise Refused(f"position {file.position} must be committed once, got a second draw")
 
-    def committed(self) -> Iterator[Committed]:
+    def committed(self) -> Iterator[StagedFile]:
         """All committed files, in release order."""
         rows = self._database.execute(
             "SELECT position, released, sha256, code FROM item WHERE sha256 IS NOT NULL ORDER BY position"
         )
         for position, released, sha256, code in rows:
             told = json.loads(released)
-            yield Committed(int(position), told["path"], told["conditions"], sha256, code)
+            yield StagedFile(int(position), told["path"], told["conditions"], sha256, code)
 
     def note(self, entries: Sequence[Quarantined]) -> None:
         """Add to the quarantine list; for the owner only."""
@@ -236,6 +251,12 @@ class Record(RecordFolder):
         """The refused files with their reasons."""
         rows = self._database.execute("SELECT source, reason FROM quarantine")
         return [Quarantined(source, reason) for source, reason in rows]
+
+    def count(self, guarantee: Guarantee) -> int:
+        return self.counts()[0]
+
+    def refused(self, planned: tuple[Any, ...]) -> tuple[Any, ...]:
+        return tuple(self.quarantined())
 
     def pairs(self) -> Iterator[dict[str, Any]]:
         """Each committed image with its source: what evaluation on the owner's side reads."""

@@ -1,4 +1,4 @@
-"""The spool: the unfinished release, private until it is whole, and published by one rename."""
+"""Staging: the unfinished release, private until it is whole, and published by one rename."""
 
 from __future__ import annotations
 
@@ -6,19 +6,20 @@ import hashlib
 import json
 import os
 from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
 from datetime import UTC, date, datetime
 from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
 from veilray.errors import Refused
-from veilray.methods.base import ModelCard
-from veilray.methods.record import Committed
 from veilray.places import RELEASE_JSON
 from veilray.privacy import Guarantee
 from veilray.privacy.card import ReleaseOrigin
+from veilray.release.log import StagedFile
+from veilray.release.model import ModelCard
 
-__all__ = ["FORMAT", "RELEASE_JSON", "Describe", "Spool", "claim_of", "origin_of", "sha256_of"]
+__all__ = ["FORMAT", "RELEASE_JSON", "Describe", "Origin", "Staging", "claim_of", "origin_of", "sha256_of"]
 
 FORMAT = "veilray-release"
 
@@ -27,7 +28,16 @@ Describe = Callable[[Mapping[str, Any]], Mapping[str, str]]
 contents must give the same text, so that a resumed release is the same release."""
 
 
-class Spool:
+@dataclass(frozen=True)
+class Origin:
+    """Which release it is: the ledger's identifier, the software's version, and the day."""
+
+    identifier: str
+    version: str
+    day: date
+
+
+class Staging:
     """The unfinished release: a hidden folder of mode 0700 beside its destination, on the same file system."""
 
     def __init__(self, out: Path, identifier: str) -> None:
@@ -35,8 +45,8 @@ class Spool:
         self.folder = out.parent / f".{out.name}.{identifier[:12]}.spool"
         self._touched = {self.folder}
 
-    def prepare(self, committed: Iterable[Committed]) -> None:
-        """Make the spool, and throw away every file in it whose hash was not committed: nobody saw those.
+    def prepare(self, committed: Iterable[StagedFile]) -> None:
+        """Make the staging folder, and throw away every file in it whose hash was not committed: nobody saw those.
 
         Raises:
             Refused: when a committed file is gone or altered; it must not be drawn again.
@@ -59,7 +69,7 @@ class Spool:
                     "again. Put it back from a backup, or make a new release (charged anew)"
                 )
 
-    def settle(self) -> None:
+    def fsync(self) -> None:
         """Make the folder entries of everything placed so far durable, before its hashes are committed."""
         for folder in self._touched:
             _sync_folder(folder)
@@ -69,11 +79,11 @@ class Spool:
         _write(self.folder / name, text)
 
     def keep(self, name: str) -> None:
-        """Make a file that was written into the spool durable."""
+        """Make a file that was written into the staging folder durable."""
         with (self.folder / name).open("rb") as file:
             os.fsync(file.fileno())
 
-    def seal(
+    def finalise(
         self, told: Mapping[str, Any], listed: Mapping[str, str], day: date, describe: Describe | None = None
     ) -> str:
         """Write release.json, which names every hash, and give everything one time; return its SHA-256.
@@ -92,11 +102,11 @@ class Spool:
         moment = datetime(day.year, day.month, day.day, tzinfo=UTC).timestamp()
         for path in [*self.folder.rglob("*"), self.folder]:
             os.utime(path, (moment, moment))  # one time for all: the order of the work does not show
-        self.settle()
+        self.fsync()
         return sha256_of(self.folder / RELEASE_JSON)
 
     def publish(self, digest: str) -> None:
-        """Rename the finished spool into place. Doing it again changes nothing.
+        """Rename the finished folder into place. Doing it again changes nothing.
 
         Raises:
             Refused: when something else stands at the destination, or the committed bytes are gone.
@@ -114,7 +124,7 @@ class Spool:
         _sync_folder(self.out.parent)
 
     def _check_committed(self) -> None:
-        """Every file must have its committed hash, and nothing else may lie in the spool."""
+        """Every file must have its committed hash, and nothing else may lie beside them."""
         listed = dict(json.loads((self.folder / RELEASE_JSON).read_bytes())["files"])
         found = {
             path.relative_to(self.folder).as_posix(): sha256_of(path)
@@ -134,14 +144,14 @@ def sha256_of(path: Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-def claim_of(guarantee: Guarantee, card: ModelCard, *, identifier: str, version: str, day: date) -> dict[str, Any]:
+def claim_of(guarantee: Guarantee, card: ModelCard, origin: Origin) -> dict[str, Any]:
     """What every release.json begins with: what it is, the claim with its totals, and the model."""
     return {
         "format": FORMAT,
         "version": 1,
-        "identifier": identifier,
-        "date": day.isoformat(),
-        "software": f"veilray {version}",
+        "identifier": origin.identifier,
+        "date": origin.day.isoformat(),
+        "software": f"veilray {origin.version}",
         "guarantee": guarantee.to_dict(),
         "totals": {
             "image_epsilon": str(guarantee.total_image_epsilon),
@@ -153,9 +163,10 @@ def claim_of(guarantee: Guarantee, card: ModelCard, *, identifier: str, version:
     }
 
 
-def origin_of(card: ModelCard, *, identifier: str, version: str, day: date) -> ReleaseOrigin:
+def origin_of(card: ModelCard, origin: Origin) -> ReleaseOrigin:
     """Where a release is from, for its card."""
-    return ReleaseOrigin(identifier, day.isoformat(), f"veilray {version}", card.name, card.method)
+    day, software = origin.day.isoformat(), f"veilray {origin.version}"
+    return ReleaseOrigin(origin.identifier, day, software, card.name, card.method)
 
 
 def _text(value: Fraction | None) -> str | None:

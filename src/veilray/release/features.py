@@ -24,9 +24,9 @@ from pydantic import BaseModel, ConfigDict, Field, StringConstraints
 
 from veilray.codes import KeptCode, save_code
 from veilray.flows.durable import write_bytes
-from veilray.methods.base import Method
 from veilray.privacy import MECHANISMS, Claim, Mechanism
 from veilray.privacy.exact import Exact
+from veilray.release.model import Method
 
 __all__ = ["CANDIDATES", "CODES", "KEPT_FOLDER", "Kept", "Recipe", "array_of"]
 

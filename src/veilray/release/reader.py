@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
+import json
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -15,13 +16,14 @@ from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field
 
 from veilray.codes import CODE_FILE, KeptCode, load_code
-from veilray.methods.base import ModelCard
-from veilray.methods.kept import CANDIDATES, CODES, KEPT_FOLDER, Recipe, array_of
-from veilray.methods.publication import read_release
-from veilray.methods.spool import sha256_of
+from veilray.flows.durable import read_json
+from veilray.places import RELEASE_JSON
 from veilray.privacy import Guarantee
+from veilray.release.features import CANDIDATES, CODES, KEPT_FOLDER, Recipe, array_of
+from veilray.release.model import ModelCard
+from veilray.release.staging import FORMAT, sha256_of
 
-__all__ = ["Received", "ReceivedCode", "checked_files", "receive"]
+__all__ = ["Received", "ReceivedCode", "checked_files", "read_release", "receive"]
 
 _SHA256 = re.compile(r"[0-9a-f]{64}")
 _LONGEST_NAME = 1024
@@ -29,6 +31,7 @@ _MOST_FILES = 10_000_000
 _LARGEST_HEADER = 2**16
 _LARGEST_LIST = 2**30
 _LARGEST_TABLE = 2**30
+_LARGEST_JSON = 2**30
 _FRESH = "ask the publisher for a fresh copy"
 
 
@@ -62,6 +65,25 @@ class Received:
     paths: tuple[str, ...]
     conditions: Mapping[str, tuple[str, ...]]
     kept: ReceivedCode | None
+
+
+def read_release(folder: Path) -> dict[str, Any]:
+    """The contents of release.json, with `guarantee` as a `Guarantee` and `model` as a `ModelCard`.
+
+    Raises:
+        ValueError: where the folder is no release of this project.
+    """
+    path = folder / RELEASE_JSON
+    if not path.is_file():
+        raise ValueError(f"RELEASE must be a folder with {RELEASE_JSON} in it, got {folder}")
+    if path.stat().st_size > _LARGEST_JSON:
+        raise ValueError(f"{path} must be at most {_LARGEST_JSON:,} bytes, got {path.stat().st_size:,}")
+    told = read_json(path, RELEASE_JSON)
+    if told.get("format") != FORMAT or told.get("version") != 1:
+        raise ValueError(f"{path} must be a {FORMAT} of version 1, got another file")
+    told["guarantee"] = Guarantee.from_json(json.dumps(told.get("guarantee")))
+    told["model"] = ModelCard.model_validate(told.get("model"))
+    return told
 
 
 def receive(folder: Path, verify: bool = True) -> Received:
