@@ -20,8 +20,8 @@ from numpy.typing import NDArray
 from veilray.evaluation.palette import BLACK, ORANGE, VERMILLION
 from veilray.methods.tables import CADPTable
 from veilray.privacy import Claim, SeededEntropy
-from veilray.release import drawn_records, plan_table
-from veilray.release.conditions import condition_rules
+from veilray.releases import drawn_records, plan_table
+from veilray.releases.conditions import condition_rules
 from veilray.tables import Records
 from veilray_studies.kinds.tables_cells import TableSet
 

@@ -20,7 +20,7 @@ from veilray.methods import DirectionalRelease, DPGlow, SelectionRelease, load_m
 from veilray.methods.domain import Domain
 from veilray.methods.tables import CADPTable
 from veilray.privacy import ModelTraining
-from veilray.release import ModelCard
+from veilray.releases import ModelCard
 from veilray.tables import Column, Records, Schema
 
 # The same examples in every run of CI: a build fails for what changed, not for the draw. At a desk they vary.

@@ -25,7 +25,7 @@ from sklearn.utils.estimator_checks import parametrize_with_checks
 
 from veilray import TableCADP
 from veilray.errors import Refused
-from veilray.release import open_table
+from veilray.releases import open_table
 from veilray.tables import Column, Schema
 
 SCHEMA = Schema(

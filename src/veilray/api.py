@@ -14,7 +14,7 @@ from veilray.methods import METHODS, load_method
 from veilray.places import check_apart, check_outside_sources
 from veilray.privacy import Claim
 from veilray.privacy.exact import ExactLike
-from veilray.release import (
+from veilray.releases import (
     Method,
     Model,
     OpenedTable,
@@ -26,10 +26,10 @@ from veilray.release import (
     plan_release,
     run_release,
 )
-from veilray.release.dataset import OpenedRelease
-from veilray.release.dataset import open_release as open_pictures
-from veilray.release.features import Kept
-from veilray.release.model import Progress
+from veilray.releases.dataset import OpenedRelease
+from veilray.releases.dataset import open_release as open_pictures
+from veilray.releases.features import Kept
+from veilray.releases.model import Progress
 from veilray.report.dataset_card import dataset_files
 from veilray.tables import Schema
 from veilray.text import GivenDialect, read_dialect

@@ -11,14 +11,14 @@ from veilray.methods.tables import CADPTable
 from veilray.places import check_apart
 from veilray.privacy import Claim
 from veilray.privacy.exact import ExactLike
-from veilray.release import (
+from veilray.releases import (
     Outcome,
     condition_rules,
     plan_table,
     read_card,
     run_release,
 )
-from veilray.release.model import Progress
+from veilray.releases.model import Progress
 from veilray.report.table_card import table_files
 from veilray.tables import Records, RefusedRow, Schema, read_records
 from veilray.text import GivenDialect, read_dialect

@@ -23,8 +23,8 @@ from veilray.api import release
 from veilray.errors import Refused
 from veilray.methods.tables.model import CADPTable
 from veilray.methods.tables.public_schema import column_names, numbered, public_schema
-from veilray.release.declared import Facts
-from veilray.release.table_reader import OpenedTable, open_table
+from veilray.releases.declared import Facts
+from veilray.releases.table_reader import OpenedTable, open_table
 from veilray.tables import Records, Schema, read_records
 from veilray.tables.extra import needed
 

@@ -23,7 +23,7 @@ from veilray.evaluation.attacks.intensity.folders import open_attacked
 from veilray.images import Collection
 from veilray.methods.obfuscation import Key, Obfuscation, obfuscate_folder
 from veilray.privacy.guarantee import EMPIRICAL
-from veilray.release.log import ImageLog
+from veilray.releases.log import ImageLog
 
 app = Typer()
 app.command()(attack)

@@ -220,7 +220,7 @@ def test_an_existing_release_is_not_overwritten(veilray: Run, pictures: Path, mo
 def test_a_finished_release_can_be_resumed_and_a_busy_one_is_refused(
     veilray: Run, pictures: Path, model: Path, tmp_path: Path
 ) -> None:
-    from veilray.release import ImageLog
+    from veilray.releases import ImageLog
 
     told = json.loads(
         veilray("release", pictures, "--model", model, "--epsilon", "4", "--out", tmp_path / "r", "--json").out

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from veilray.release import read_card
+from veilray.releases import read_card
 
 Run = Callable[..., "object"]
 SHAPE = (

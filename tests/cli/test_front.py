@@ -111,7 +111,7 @@ def test_it_is_seen_before_the_work_and_not_after(
 
     monkeypatch.setattr("veilray.images.Collection.open", stop)
     monkeypatch.setattr("veilray.cloud.received._read_image", stop)
-    monkeypatch.setattr("veilray.release.dataset.open_release", stop)
+    monkeypatch.setattr("veilray.releases.dataset.open_release", stop)
     monkeypatch.setattr("veilray.evaluation.audit.audit_mechanism", stop)
     for name, asked in commands(tmp_path, pictures, model, house, released).items():
         ran = veilray(*asked)

@@ -11,7 +11,7 @@ import pytest
 from PIL import Image
 
 import veilray as package
-from veilray.release.model import read_card
+from veilray.releases.model import read_card
 
 Run = Callable[..., "object"]
 
@@ -177,7 +177,7 @@ def test_obfuscation_keeps_the_rule_too(veilray: Run, films: Path, tmp_path: Pat
 
 
 def test_an_attack_reads_the_originals_as_they_were_obfuscated(veilray: Run, films: Path, tmp_path: Path):
-    from veilray.release.log import rule_of
+    from veilray.releases.log import rule_of
 
     veilray("fit", "obfuscation", films, "--out", tmp_path / "o", "--encoder", "none", "--size", 8, "--range", "0:4095")
     veilray("keys", "new", "--out", tmp_path / "key")

@@ -233,7 +233,7 @@ def test_an_interrupted_release_is_continued(release_of: Run, tmp_path: Path, mo
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patched:
-        patched.setattr("veilray.release.staging.Staging.publish", interrupted)
+        patched.setattr("veilray.releases.staging.Staging.publish", interrupted)
         ran = release_of()
     assert ran.code == 130
     assert "--resume continues" in said(ran)

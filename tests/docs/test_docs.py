@@ -274,7 +274,7 @@ def test_the_mechanisms_listed_are_those_registered() -> None:
 
 def test_the_fields_of_the_claim_are_all_explained() -> None:
     from veilray.privacy.guarantee import Guarantee
-    from veilray.release import ModelCard
+    from veilray.releases import ModelCard
 
     for fields, page in (
         (Guarantee.__dataclass_fields__, "guarantee.md"),

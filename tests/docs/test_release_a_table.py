@@ -14,7 +14,7 @@ from sklearn.datasets import load_breast_cancer
 
 from veilray import open_release
 from veilray.cli.main import main
-from veilray.release import OpenedTable
+from veilray.releases import OpenedTable
 from veilray.tables import Records, Schema
 
 REPOSITORY = Path(__file__).parents[2]

@@ -12,8 +12,8 @@ import pytest
 from veilray.images import Collection, write_image
 from veilray.ledger import Journal
 from veilray.privacy import Claim
-from veilray.release import Method, condition_rules, facts_of, plan_release, start_release
-from veilray.release.features import Kept
+from veilray.releases import Method, condition_rules, facts_of, plan_release, start_release
+from veilray.releases.features import Kept
 from veilray.report.dataset_card import dataset_files
 
 sys.path.insert(0, str(Path(__file__).parent))  # a fresh process imports the tiny method by its name, too

@@ -16,7 +16,7 @@ from veilray.images import RULE, Collection, Geometry
 from veilray.methods import METHODS
 from veilray.privacy import Entropy, ModelTraining
 from veilray.privacy.samplers.normal import normals
-from veilray.release import Method, ModelCard, read_card
+from veilray.releases import Method, ModelCard, read_card
 
 SIZE = 8
 

@@ -19,8 +19,8 @@ from veilray.flows import ConditionalGlow, ConditionConfig, GlowConfig
 from veilray.methods import CADP, load_method
 from veilray.methods.budget import best_layout
 from veilray.privacy import Claim, ModelTraining, SeededEntropy, SystemEntropy
-from veilray.release import ReleaseContext
-from veilray.release.images import ImageStaging
+from veilray.releases import ReleaseContext
+from veilray.releases.images import ImageStaging
 
 MECHANISMS = {
     "directional": (Claim.of("4"), {}),

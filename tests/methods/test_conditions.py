@@ -14,7 +14,7 @@ from veilray.errors import Refused
 from veilray.images import Collection, ImageRef
 from veilray.privacy import ConditionPolicy, SeededEntropy
 from veilray.privacy.bounded_number import release_numbers
-from veilray.release import condition_rules, draw_conditions, facts_of
+from veilray.releases import condition_rules, draw_conditions, facts_of
 
 LEVELS = {"label": ("NORMAL", "PNEUMONIA")}
 AGE = {"age": (Fraction(0), Fraction(100))}

@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from veilray.flows import Condition
-from veilray.release.declared import Declared, DeclaredCondition, parse_bounds
+from veilray.releases.declared import Declared, DeclaredCondition, parse_bounds
 
 AGE = DeclaredCondition("age", bounds=(Fraction(0), Fraction(120)))
 LABEL = DeclaredCondition("label", ("NORMAL", "PNEUMONIA"))

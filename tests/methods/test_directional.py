@@ -15,7 +15,7 @@ from veilray.codes import ContentCode
 from veilray.methods import DirectionalRelease, load_method
 from veilray.methods.directional import KeptCodeMethod
 from veilray.privacy import Claim, SeededEntropy
-from veilray.release import Method, ReleaseContext, read_card
+from veilray.releases import Method, ReleaseContext, read_card
 
 TinyFit = Callable[..., Path]
 CODES = {

@@ -16,7 +16,7 @@ from veilray.codes import ContentCode, GramCode
 from veilray.flows import training
 from veilray.images import Collection
 from veilray.methods import DirectionalRelease, code_fitting, load_method
-from veilray.release import read_card
+from veilray.releases import read_card
 
 TinyFit = Callable[..., Path]
 Options = dict[str, Any]

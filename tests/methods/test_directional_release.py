@@ -18,7 +18,7 @@ from veilray.errors import Refused
 from veilray.methods import DirectionalRelease, SelectionRelease, load_method
 from veilray.methods.directional import KeptCodeMethod
 from veilray.privacy import MECHANISMS, Claim, Entropy, Mechanism, SeededEntropy, SystemEntropy
-from veilray.release import Release, ReleaseContext
+from veilray.releases import Release, ReleaseContext
 from veilray.report import contact_sheet, preview_sheet
 
 TinyFit = Callable[..., Path]

@@ -26,9 +26,9 @@ from veilray.images import Collection
 from veilray.ledger import Journal, ReleaseState
 from veilray.methods import DPGlow
 from veilray.privacy import Claim, SeededEntropy
-from veilray.release import Plan, condition_rules, continue_release, facts_of, plan_release, start_release
-from veilray.release.features import Kept, Recipe, array_of
-from veilray.release.log import ImageLog
+from veilray.releases import Plan, condition_rules, continue_release, facts_of, plan_release, start_release
+from veilray.releases.features import Kept, Recipe, array_of
+from veilray.releases.log import ImageLog
 
 ReleaseOf = Callable[..., Path]
 Scanned = Callable[[int], Collection]
@@ -205,8 +205,8 @@ sys.path.insert(0, here)
 import pooled, test_kept
 from veilray.images import Collection
 from veilray.ledger import Journal
-from veilray.release import images as writer
-from veilray.release import start_release
+from veilray.releases import images as writer
+from veilray.releases import start_release
 
 path, _, name = target.rpartition(".")
 module, _, cls = path.rpartition(".")
@@ -234,8 +234,8 @@ start_release(plan, home / "out", home / "record", Journal(home / "l.sqlite"))
 @pytest.mark.parametrize(
     ("target", "count", "when"),
     [
-        ("veilray.release.log.ImageLog.commit", 2, "before"),
-        ("veilray.release.features.Kept.write", 1, "after"),
+        ("veilray.releases.log.ImageLog.commit", 2, "before"),
+        ("veilray.releases.features.Kept.write", 1, "after"),
     ],
 )
 def test_killed_and_resumed_a_release_keeps_every_committed_row(
@@ -309,7 +309,7 @@ def _interrupted_before_finish(plan: Plan, home: Path, journal: Journal, monkeyp
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patched:
-        patched.setattr("veilray.release.images.ImageStaging.finish", interrupt)
+        patched.setattr("veilray.releases.images.ImageStaging.finish", interrupt)
         with pytest.raises(KeyboardInterrupt):
             start_release(plan, home / "out", home / "record", journal)
 

@@ -24,7 +24,7 @@ from veilray.images import Collection, write_image
 from veilray.ledger import Journal, ReleaseState
 from veilray.methods import DPGlow
 from veilray.privacy import MECHANISMS, Claim, ModelTraining, SeededEntropy, SystemEntropy
-from veilray.release import (
+from veilray.releases import (
     Plan,
     ReleaseContext,
     condition_rules,
@@ -35,9 +35,9 @@ from veilray.release import (
     read_release,
     start_release,
 )
-from veilray.release.dataset import open_release
-from veilray.release.lifecycle import _complete
-from veilray.release.log import ImageLog
+from veilray.releases.dataset import open_release
+from veilray.releases.lifecycle import _complete
+from veilray.releases.log import ImageLog
 from veilray.report.dataset_card import dataset_files
 
 
@@ -204,7 +204,7 @@ def test_a_release_is_not_continued_in_another_ledger(
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patched, pytest.raises(KeyboardInterrupt):
-        patched.setattr("veilray.release.staging.Staging.publish", interrupted)
+        patched.setattr("veilray.releases.staging.Staging.publish", interrupted)
         start_release(plan, tmp_path / "out", tmp_path / "record", Journal(tmp_path / "l.sqlite"))
     with pytest.raises(Refused, match="must be in the ledger, got none: use the ledger it was made with"):
         continue_release(plan, tmp_path / "out", tmp_path / "record", other)
@@ -213,19 +213,19 @@ def test_a_release_is_not_continued_in_another_ledger(
 
 
 KILL_POINTS = [
-    ("veilray.release.log.ImageLog.plan", 1),
-    ("veilray.release.log.ImageLog.write_job", 1),
+    ("veilray.releases.log.ImageLog.plan", 1),
+    ("veilray.releases.log.ImageLog.write_job", 1),
     ("veilray.ledger.Journal.reserve", 1),
-    ("veilray.release.log.ReleaseLog.note_reserved", 1),
-    ("veilray.release.images.ImageStaging.place", 3),
-    ("veilray.release.staging.Staging.fsync", 2),
-    ("veilray.release.log.ImageLog.commit", 1),
-    ("veilray.release.log.ImageLog.commit", 2),
-    ("veilray.release.images.ImageStaging.finish", 1),
+    ("veilray.releases.log.ReleaseLog.note_reserved", 1),
+    ("veilray.releases.images.ImageStaging.place", 3),
+    ("veilray.releases.staging.Staging.fsync", 2),
+    ("veilray.releases.log.ImageLog.commit", 1),
+    ("veilray.releases.log.ImageLog.commit", 2),
+    ("veilray.releases.images.ImageStaging.finish", 1),
     ("veilray.ledger.Journal.commit", 1),
-    ("veilray.release.staging.Staging.publish", 1),
+    ("veilray.releases.staging.Staging.publish", 1),
     ("veilray.ledger.Journal.publish", 1),
-    ("veilray.release.log.ImageLog.export", 1),
+    ("veilray.releases.log.ImageLog.export", 1),
 ]
 
 KILLED_RUN = """
@@ -234,8 +234,8 @@ from pathlib import Path
 from veilray.images import Collection, write_image
 from veilray.ledger import Journal
 from veilray.methods import load_method
-from veilray.release import images as writer
-from veilray.release import condition_rules, facts_of, plan_release, start_release
+from veilray.releases import images as writer
+from veilray.releases import condition_rules, facts_of, plan_release, start_release
 from veilray.privacy import MECHANISMS, Claim
 
 home, target, count, when = Path(sys.argv[1]), sys.argv[2], int(sys.argv[3]), sys.argv[4]
@@ -315,7 +315,7 @@ def test_a_tampered_committed_file_is_not_drawn_again(
 ) -> None:
     plan = make_plan(method, scanned(6))
     journal = Journal(tmp_path / "l.sqlite")
-    monkeypatch.setattr("veilray.release.images.ImageStaging.finish", _interrupt)
+    monkeypatch.setattr("veilray.releases.images.ImageStaging.finish", _interrupt)
     with pytest.raises(KeyboardInterrupt):
         start_release(plan, tmp_path / "out", tmp_path / "record", journal)
     monkeypatch.undo()
@@ -452,7 +452,7 @@ def test_a_label_that_was_drawn_and_thrown_away_does_not_show(
         plan = make_plan(method, collection, label="randomised:1/10")
         out, record = tmp_path / f"out{run}", tmp_path / f"record{run}"
         with monkeypatch.context() as patched:
-            patched.setattr("veilray.release.log.ImageLog.commit", _interrupt)
+            patched.setattr("veilray.releases.log.ImageLog.commit", _interrupt)
             with pytest.raises(KeyboardInterrupt):
                 start_release(plan, out, record, journal)
         continue_release(plan, out, record, journal)
@@ -465,7 +465,7 @@ def test_a_picture_altered_after_the_commit_is_not_published(
     plan = make_plan(method, scanned(3))
     journal = Journal(tmp_path / "l.sqlite")
     with monkeypatch.context() as patched:
-        patched.setattr("veilray.release.staging.Staging.publish", _interrupt)
+        patched.setattr("veilray.releases.staging.Staging.publish", _interrupt)
         with pytest.raises(KeyboardInterrupt):
             start_release(plan, tmp_path / "out", tmp_path / "record", journal)
     next(tmp_path.glob(".out.*/images/*.png")).write_bytes(b"altered")

@@ -13,8 +13,8 @@ import numpy as np
 import pytest
 from pooled import PooledMethod
 
-from veilray.release.dataset import open_release
-from veilray.release.reader import receive
+from veilray.releases.dataset import open_release
+from veilray.releases.reader import receive
 
 ReleaseOf = Callable[..., Path]
 Change = Callable[[dict[str, Any]], object]
@@ -144,7 +144,7 @@ def test_a_file_too_large_for_its_contents_is_not_read(
     pooled: PooledMethod, release_of: ReleaseOf, name: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     for limit in ("_LARGEST_TABLE", "_LARGEST_LIST"):
-        monkeypatch.setattr(f"veilray.release.reader.{limit}", 2**19)
+        monkeypatch.setattr(f"veilray.releases.reader.{limit}", 2**19)
     folder = release_of(pooled, 2, mechanism="selection")
     put(folder, name, bytes(2**20))
     with pytest.raises(ValueError, match=f"{name} must be at most"):

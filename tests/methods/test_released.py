@@ -19,7 +19,7 @@ import veilray
 from veilray.images import Collection, Geometry, fit
 from veilray.methods import DPGlow
 from veilray.privacy import Claim
-from veilray.release.dataset import OpenedRelease, open_release
+from veilray.releases.dataset import OpenedRelease, open_release
 
 ReleaseOf = Callable[..., Path]
 

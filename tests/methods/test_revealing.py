@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from veilray.errors import Refused
-from veilray.release import condition_rules
+from veilray.releases import condition_rules
 
 LABELS = ["NORMAL", "PNEUMONIA", "NORMAL", "PNEUMONIA", "PNEUMONIA", "NORMAL", "NORMAL", "PNEUMONIA"]
 LEVELS = {"label": ("NORMAL", "PNEUMONIA"), "icd": ("Z00", "J18")}

@@ -23,7 +23,7 @@ from veilray.methods.selection import copies
 from veilray.privacy import Claim, SeededEntropy, SystemEntropy
 from veilray.privacy.mechanisms.directional import Directional
 from veilray.privacy.mechanisms.selection import Selection
-from veilray.release import ReleaseContext
+from veilray.releases import ReleaseContext
 from veilray.report import preview_sheet
 
 TinyFit = Callable[..., Path]

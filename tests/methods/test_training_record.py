@@ -19,7 +19,7 @@ from veilray.methods import load_method
 from veilray.methods.tables import CADPTable
 from veilray.privacy import ModelTraining
 from veilray.privacy.card import card_entries
-from veilray.release.training_record import (
+from veilray.releases.training_record import (
     Overlap,
     TrainingRecord,
     check_statement,
@@ -232,7 +232,7 @@ def test_a_table_of_the_same_patients_is_refused_where_others_were_stated(
     changed = Records(again.schema, people(60, 9).values, again.rows, again.patients)
     record = find_training_record(model.card.weights_sha256)
     assert record is not None
-    from veilray.release import rows_trained_on
+    from veilray.releases import rows_trained_on
 
     overlap = rows_trained_on(changed, model)
     assert overlap is not None

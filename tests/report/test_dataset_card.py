@@ -13,7 +13,7 @@ import pytest
 
 from veilray.images import RULE
 from veilray.privacy import Bound, ConditionPolicy, Guarantee, ModelTraining, Releases
-from veilray.release import ModelCard
+from veilray.releases import ModelCard
 from veilray.report.dataset_card import dataset_files
 
 PUBLIC = ConditionPolicy(policy="public")

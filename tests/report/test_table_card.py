@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from veilray.privacy import Bound, ConditionPolicy, Guarantee, ModelTraining, Releases
-from veilray.release import ModelCard
+from veilray.releases import ModelCard
 from veilray.report.table_card import table_files
 
 PUBLIC = ConditionPolicy(policy="public")

@@ -54,7 +54,7 @@ def attack(
     from veilray.flows.durable import whole_folder
     from veilray.images import Reading
     from veilray.methods.obfuscation import Obfuscation, read_key
-    from veilray.release.log import rule_of
+    from veilray.releases.log import rule_of
 
     played = ATTACKS_ON_PICTURES[name]()
     if setting not in SETTINGS:

@@ -55,7 +55,7 @@ class _Told:
 
 def _told(folder: Path) -> _Told:
     from veilray.privacy.card import ReleaseOrigin
-    from veilray.release import read_release
+    from veilray.releases import read_release
 
     if (folder / OBFUSCATED_JSON).is_file():
         return _obfuscated(folder)

@@ -56,7 +56,7 @@ def check(
     from veilray.api_tables import holds_table
     from veilray.flows import keep_freed_memory
     from veilray.privacy import Claim
-    from veilray.release import plan_release, trained_on
+    from veilray.releases import plan_release, trained_on
 
     keep_freed_memory()
     reading = reading_of(layout, root, columns, split, images_per_patient, range, invert, dialect)

@@ -115,7 +115,7 @@ def check_table(
 
 
 def _training(model: CADPTable, records: Records) -> dict[str, Any]:
-    from veilray.release import rows_trained_on
+    from veilray.releases import rows_trained_on
 
     names = [f"row {row}" for row in records.rows.tolist()]
     return training_told(model.card.training, rows_trained_on(records, model), names, record="row")
@@ -132,7 +132,7 @@ def _domain(model: CADPTable, records: Records) -> dict[str, float]:
 
 
 def _planned(model: CADPTable, drawn_by: Mechanism, records: Records, refused: list[RefusedRow]) -> Guarantee:
-    from veilray.release import plan_table
+    from veilray.releases import plan_table
 
     return plan_table(records, refused, model, drawn_by, (), allow_trained_on_released=True).guarantee
 

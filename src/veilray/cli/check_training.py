@@ -9,7 +9,7 @@ from veilray.cli.output import OUT
 
 if TYPE_CHECKING:
     from veilray.privacy import ModelTraining
-    from veilray.release.training_record import Overlap
+    from veilray.releases.training_record import Overlap
 
 __all__ = ["print_training", "training_told"]
 
@@ -25,7 +25,7 @@ def training_told(
         overlap: None where the model was fitted on another machine, so that nobody knows.
         sources: the name of each record.
     """
-    from veilray.release.training_record import why_refused
+    from veilray.releases.training_record import why_refused
 
     return {
         "data": training.data,

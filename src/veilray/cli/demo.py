@@ -46,7 +46,7 @@ def demo(
     from veilray.images import Reading
     from veilray.ledger import Journal
     from veilray.privacy import MECHANISMS, Claim
-    from veilray.release import condition_rules, facts_of, plan_release, start_release
+    from veilray.releases import condition_rules, facts_of, plan_release, start_release
     from veilray.report.dataset_card import dataset_files
 
     keep_freed_memory()

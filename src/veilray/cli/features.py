@@ -23,7 +23,7 @@ def features(
     """Write what a release keeps of each picture as arrays; the claim covers them as it covers the pictures."""
     import numpy as np
 
-    from veilray.release.dataset import open_release
+    from veilray.releases.dataset import open_release
 
     if out.suffix != ".npz":
         raise ValueError(f"--out must end in .npz, got {out}")

@@ -12,7 +12,7 @@ from veilray.cli.opening import parse_columns, parse_pairs
 from veilray.cli.output import OUT, print_card, print_json, progress_stages
 
 if TYPE_CHECKING:
-    from veilray.release import Outcome
+    from veilray.releases import Outcome
 
 __all__ = ["release"]
 

@@ -7,7 +7,7 @@ from pathlib import Path
 from veilray.errors import Refused
 from veilray.privacy.guarantee import EMPIRICAL
 from veilray.registry import Registry
-from veilray.release.model import Method, read_card
+from veilray.releases.model import Method, read_card
 
 __all__ = ["METHODS", "OBFUSCATION", "load_method"]
 

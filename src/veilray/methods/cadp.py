@@ -54,9 +54,9 @@ from veilray.methods.fitting import PublicCollection, PublicImages, fitted_to, p
 from veilray.methods.latent_directions import LatentDirections, task_reader
 from veilray.privacy import Claim, Entropy, Mechanism, ModelTraining
 from veilray.privacy.samplers.normal import normals
-from veilray.release.declared import Declared, Facts, parse_bounds
-from veilray.release.model import Method, ModelCard, read_card
-from veilray.release.training_record import check_statement, training_beside, training_statement
+from veilray.releases.declared import Declared, Facts, parse_bounds
+from veilray.releases.model import Method, ModelCard, read_card
+from veilray.releases.training_record import check_statement, training_beside, training_statement
 
 __all__ = ["CADP"]
 

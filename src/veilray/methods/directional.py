@@ -33,8 +33,8 @@ from veilray.methods.rendering import ContentRenderer, LatentRenderer, Renderer
 from veilray.privacy import Claim, Entropy, Mechanism, ModelTraining, SeededEntropy
 from veilray.privacy.exact import ExactLike
 from veilray.privacy.mechanisms.directional import Directional
-from veilray.release.model import Method, ModelCard, read_card
-from veilray.release.training_record import check_statement, training_beside, training_statement
+from veilray.releases.model import Method, ModelCard, read_card
+from veilray.releases.training_record import check_statement, training_beside, training_statement
 
 __all__ = ["DirectionalRelease", "KeptCodeMethod"]
 

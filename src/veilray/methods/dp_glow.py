@@ -36,8 +36,8 @@ from veilray.methods.domain import Domain, complexity
 from veilray.methods.fitting import PublicCollection, fitted_to, public_images, training_schedule
 from veilray.privacy import Entropy, ModelTraining
 from veilray.privacy.samplers.normal import normals
-from veilray.release.model import Method, ModelCard, read_card
-from veilray.release.training_record import check_statement, training_beside, training_statement
+from veilray.releases.model import Method, ModelCard, read_card
+from veilray.releases.training_record import check_statement, training_beside, training_statement
 
 __all__ = ["DPGlow"]
 

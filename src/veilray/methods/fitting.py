@@ -15,8 +15,8 @@ from numpy.typing import NDArray
 
 from veilray.flows import TrainingConfig
 from veilray.images import Collection, Geometry, IntensityRule, hash_fraction
-from veilray.release.declared import facts_of
-from veilray.release.training_record import TrainingRecord
+from veilray.releases.declared import facts_of
+from veilray.releases.training_record import TrainingRecord
 
 __all__ = [
     "PublicCollection",

@@ -22,7 +22,7 @@ from veilray.methods.base import METHODS
 from veilray.methods.directional import KeptCodeMethod
 from veilray.privacy import Claim, Entropy, Mechanism, SeededEntropy
 from veilray.privacy.mechanisms.selection import Selection
-from veilray.release.model import ModelCard
+from veilray.releases.model import ModelCard
 
 __all__ = ["SelectionRelease", "copies"]
 

@@ -18,7 +18,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from veilray.privacy import Guarantee
 from veilray.privacy.card import card_entries
-from veilray.release.model import ModelCard
+from veilray.releases.model import ModelCard
 
 __all__ = [
     "CONTEXT",

@@ -17,7 +17,7 @@ from veilray.images import Collection
 from veilray.places import check_new_file, write_new
 from veilray.privacy import Claim, Guarantee, Mechanism, SeededEntropy
 from veilray.privacy.exact import decimal_text
-from veilray.release import Method
+from veilray.releases import Method
 
 __all__ = [
     "SETTINGS",

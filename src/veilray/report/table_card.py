@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from veilray.privacy.card import card_entries
-from veilray.release.model import ModelCard
+from veilray.releases.model import ModelCard
 from veilray.report.dataset_card import (
     CONTEXT,
     CROISSANT,

@@ -14,7 +14,7 @@ import veilray
 from veilray.cli.main import app
 from veilray.methods import METHODS, baselines, load_method
 from veilray.methods.baselines import CADPAsPublished
-from veilray.release import Method
+from veilray.releases import Method
 
 
 def model_folder(folder: Path, method: str) -> Path:

@@ -11,7 +11,7 @@ import pytest
 from veilray.ledger import Journal
 from veilray.methods.tables import CADPTable
 from veilray.privacy import Claim
-from veilray.release import Plan, condition_rules, plan_table, start_release
+from veilray.releases import Plan, condition_rules, plan_table, start_release
 from veilray.report.table_card import table_files
 from veilray.tables import Records, RefusedRow
 

@@ -17,7 +17,7 @@ from hypothesis.extra.numpy import arrays
 from veilray.methods.tables import CADPTable
 from veilray.methods.tables.model import _hash_of
 from veilray.privacy import Claim, SeededEntropy, SystemEntropy
-from veilray.release import read_card
+from veilray.releases import read_card
 from veilray.tables import Column, Records, Schema
 
 SMALL: dict[str, Any] = {"couplings": 2, "width": 8, "epochs": 2, "batch_size": 16}

@@ -13,9 +13,9 @@ import pytest
 
 import veilray
 from veilray.ledger import Journal
-from veilray.release import OpenedTable, Plan, is_table, open_table, start_release
-from veilray.release.reader import receive
-from veilray.release.staging import sha256_of
+from veilray.releases import OpenedTable, Plan, is_table, open_table, start_release
+from veilray.releases.reader import receive
+from veilray.releases.staging import sha256_of
 
 
 @pytest.fixture(scope="module")

@@ -21,7 +21,7 @@ from veilray.methods import DPGlow
 from veilray.methods.tables import CADPTable
 from veilray.methods.tables.model import _held_out
 from veilray.privacy import MECHANISMS, Claim
-from veilray.release import Plan, condition_rules, facts_of, plan_release, plan_table
+from veilray.releases import Plan, condition_rules, facts_of, plan_release, plan_table
 from veilray.tables import Records
 
 PERSONS = ("7", "007", "Müller", "P-1 a", "Å")

@@ -21,9 +21,9 @@ from scipy.stats import beta
 from veilray.errors import Refused
 from veilray.ledger import Journal, ReleaseState
 from veilray.methods.tables import CADPTable
-from veilray.release import tables as module
+from veilray.releases import tables as module
 from veilray.privacy import Claim, Entropy, SeededEntropy
-from veilray.release import Plan, continue_release, drawn_records, plan_table, read_release, start_release
+from veilray.releases import Plan, continue_release, drawn_records, plan_table, read_release, start_release
 from veilray.tables import Policy, Records, RefusedRow, Schema
 
 Plan = Callable[..., Plan]
@@ -483,7 +483,7 @@ def test_a_table_is_not_continued_in_another_ledger(
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patched, pytest.raises(KeyboardInterrupt):
-        patched.setattr("veilray.release.staging.Staging.publish", interrupted)
+        patched.setattr("veilray.releases.staging.Staging.publish", interrupted)
         start_release(plan, tmp_path / "out", tmp_path / "record", Journal(tmp_path / "l.sqlite"))
     with pytest.raises(Refused, match="must be in the ledger, got none: use the ledger it was made with"):
         continue_release(plan, tmp_path / "out", tmp_path / "record", other)
@@ -558,7 +558,7 @@ def test_a_committed_file_that_was_altered_is_not_published(
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patched, pytest.raises(KeyboardInterrupt):
-        patched.setattr("veilray.release.staging.Staging.publish", interrupted)
+        patched.setattr("veilray.releases.staging.Staging.publish", interrupted)
         start_release(plan, tmp_path / "out", tmp_path / "record", journal)
     data = next(tmp_path.glob(".out.*/data.csv"))
     data.write_text(data.read_text() + "\n")
@@ -569,10 +569,10 @@ def test_a_committed_file_that_was_altered_is_not_published(
 
 KILL_POINTS = {
     "reserved": ("veilray.ledger.Journal.reserve", False),
-    "noted": ("veilray.release.log.ReleaseLog.note_reserved", False),
-    "drawn": ("veilray.release.tables.TableStaging.finish", False),
+    "noted": ("veilray.releases.log.ReleaseLog.note_reserved", False),
+    "drawn": ("veilray.releases.tables.TableStaging.finish", False),
     "committed": ("veilray.ledger.Journal.commit", True),
-    "published": ("veilray.release.staging.Staging.publish", True),
+    "published": ("veilray.releases.staging.Staging.publish", True),
 }
 
 KILLED_RUNS = """
@@ -581,7 +581,7 @@ import pyarrow.parquet
 from pathlib import Path
 from veilray.ledger import Journal
 from veilray.methods.tables import CADPTable
-from veilray.release import plan_table, start_release
+from veilray.releases import plan_table, start_release
 from veilray.privacy import Claim
 
 home, model, points = Path(sys.argv[1]), Path(sys.argv[2]), json.loads(sys.argv[3])

@@ -13,7 +13,7 @@ from veilray.evaluation.audit.subject import Subject, subject_of
 from veilray.methods.tables import CADPTable
 from veilray.privacy import Claim, Entropy, Mechanism
 from veilray.privacy.mechanisms.base import Floats
-from veilray.release import Method
+from veilray.releases import Method
 
 __all__ = ["THROUGH_FILE_ROWS", "through_file", "through_table"]
 

@@ -39,8 +39,8 @@ from veilray.methods.obfuscation.keys import Key
 from veilray.methods.obfuscation.survival import family_figures
 from veilray.privacy import Entropy, ModelTraining, SystemEntropy
 from veilray.privacy.guarantee import EMPIRICAL
-from veilray.release.model import ModelCard, read_card
-from veilray.release.training_record import training_statement
+from veilray.releases.model import ModelCard, read_card
+from veilray.releases.training_record import training_statement
 
 __all__ = ["NAME", "Obfuscation", "Recipe"]
 

@@ -24,8 +24,8 @@ from veilray.methods.obfuscation.method import Obfuscation
 from veilray.places import check_apart
 from veilray.privacy import SystemEntropy
 from veilray.privacy.guarantee import EMPIRICAL
-from veilray.release.log import ImageLog, StagedFile
-from veilray.release.model import Progress
+from veilray.releases.log import ImageLog, StagedFile
+from veilray.releases.model import Progress
 
 __all__ = ["LabelPolicy", "Obfuscated", "nonce_of", "obfuscate_folder"]
 

@@ -45,9 +45,9 @@ from veilray.methods.tables.coordinates import Coordinates
 from veilray.methods.tables.ranking import ranked_directions, row_reader
 from veilray.privacy import Entropy, Mechanism, ModelTraining
 from veilray.privacy.samplers.normal import normals
-from veilray.release.declared import Declared, DeclaredCondition, Facts
-from veilray.release.model import ModelCard, TableModel, read_card
-from veilray.release.training_record import (
+from veilray.releases.declared import Declared, DeclaredCondition, Facts
+from veilray.releases.model import ModelCard, TableModel, read_card
+from veilray.releases.training_record import (
     TrainingRecord,
     check_statement,
     training_beside,

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from veilray.methods import CADP
 from veilray.privacy import Claim, Mechanism, SeededEntropy
 from veilray.privacy.mechanisms.randomised_response import respond
-from veilray.release.declared import Facts
+from veilray.releases.declared import Facts
 
 __all__ = ["Asked", "Drawn", "drawn_labels", "facts", "released"]
 

@@ -16,8 +16,8 @@ from veilray.evaluation.bootstrap import RESAMPLES
 from veilray.evaluation.tables import LEARNERS, anonymity_risks, fidelity, score_on_real, synthesise
 from veilray.methods.tables import CADPTable, ResponseRecords
 from veilray.privacy import Claim, SeededEntropy, exact
-from veilray.release import drawn_records, plan_table
-from veilray.release.conditions import condition_rules
+from veilray.releases import drawn_records, plan_table
+from veilray.releases.conditions import condition_rules
 from veilray.tables import Records, Schema
 from veilray_studies.contract import NO_CLAIM
 from veilray_studies.kinds.columns import Row, attacked

@@ -19,7 +19,7 @@ from veilray.cloud import read_handed
 from veilray.evaluation.attacks.intensity.base import Images, KnownPairs, ObfuscatedSet, Setting, View
 from veilray.images import Collection, Geometry, ImageRef, Unreadable
 from veilray.methods.obfuscation import Key, Obfuscation
-from veilray.release.log import ImageLog
+from veilray.releases.log import ImageLog
 
 __all__ = ["Attacked", "open_attacked"]
 

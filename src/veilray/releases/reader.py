@@ -19,9 +19,9 @@ from veilray.codes import CODE_FILE, KeptCode, load_code
 from veilray.flows.durable import read_json
 from veilray.places import RELEASE_JSON
 from veilray.privacy import Guarantee
-from veilray.release.features import CANDIDATES, CODES, KEPT_FOLDER, Recipe, array_of
-from veilray.release.model import ModelCard
-from veilray.release.staging import FORMAT, sha256_of
+from veilray.releases.features import CANDIDATES, CODES, KEPT_FOLDER, Recipe, array_of
+from veilray.releases.model import ModelCard
+from veilray.releases.staging import FORMAT, sha256_of
 
 __all__ = ["Received", "ReceivedCode", "checked_files", "read_release", "receive"]
 

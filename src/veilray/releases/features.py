@@ -26,7 +26,7 @@ from veilray.codes import KeptCode, save_code
 from veilray.flows.durable import write_bytes
 from veilray.privacy import MECHANISMS, Claim, Mechanism
 from veilray.privacy.exact import Exact
-from veilray.release.model import Method
+from veilray.releases.model import Method
 
 __all__ = ["CANDIDATES", "CODES", "KEPT_FOLDER", "Kept", "Recipe", "array_of"]
 

@@ -16,8 +16,8 @@ from veilray.errors import Refused
 from veilray.places import RELEASE_JSON
 from veilray.privacy import Guarantee
 from veilray.privacy.card import ReleaseOrigin
-from veilray.release.log import StagedFile
-from veilray.release.model import ModelCard
+from veilray.releases.log import StagedFile
+from veilray.releases.model import ModelCard
 
 __all__ = ["FORMAT", "RELEASE_JSON", "Describe", "Origin", "Staging", "claim_of", "origin_of", "sha256_of"]
 

@@ -24,13 +24,13 @@ import numpy as np
 
 from veilray.privacy import Entropy, Guarantee, Mechanism
 from veilray.privacy.card import ReleaseOrigin, card_text
-from veilray.release.conditions import ConditionRule, draw_conditions
-from veilray.release.declared import Facts
-from veilray.release.log import ReleaseLog
-from veilray.release.model import ModelCard, Progress, TableModel
-from veilray.release.plan import Plan, ReleaseWriter, check_decode_under, completed_claim, overlap_with
-from veilray.release.staging import Describe, Origin, Staging, claim_of, origin_of, sha256_of
-from veilray.release.training_record import Overlap
+from veilray.releases.conditions import ConditionRule, draw_conditions
+from veilray.releases.declared import Facts
+from veilray.releases.log import ReleaseLog
+from veilray.releases.model import ModelCard, Progress, TableModel
+from veilray.releases.plan import Plan, ReleaseWriter, check_decode_under, completed_claim, overlap_with
+from veilray.releases.staging import Describe, Origin, Staging, claim_of, origin_of, sha256_of
+from veilray.releases.training_record import Overlap
 from veilray.tables import Column, Records, RefusedRow, Schema
 from veilray.text import PLAIN
 

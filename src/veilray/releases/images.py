@@ -30,14 +30,14 @@ from veilray.errors import Refused
 from veilray.images import Collection, ImageRef, Quarantined, restore, write_image
 from veilray.privacy import Entropy, Guarantee, Mechanism
 from veilray.privacy.card import ReleaseOrigin, card_text
-from veilray.release.conditions import ConditionRule, draw_conditions
-from veilray.release.declared import facts_of
-from veilray.release.features import CANDIDATES, CODES, KEPT_FOLDER, Kept
-from veilray.release.log import ImageLog, StagedFile
-from veilray.release.model import Method, ModelCard, Progress, Release, ReleaseContext
-from veilray.release.plan import Plan, ReleaseWriter, check_decode_under, completed_claim, overlap_with
-from veilray.release.staging import Describe, Origin, Staging, claim_of, origin_of, sha256_of
-from veilray.release.training_record import Overlap
+from veilray.releases.conditions import ConditionRule, draw_conditions
+from veilray.releases.declared import facts_of
+from veilray.releases.features import CANDIDATES, CODES, KEPT_FOLDER, Kept
+from veilray.releases.log import ImageLog, StagedFile
+from veilray.releases.model import Method, ModelCard, Progress, Release, ReleaseContext
+from veilray.releases.plan import Plan, ReleaseWriter, check_decode_under, completed_claim, overlap_with
+from veilray.releases.staging import Describe, Origin, Staging, claim_of, origin_of, sha256_of
+from veilray.releases.training_record import Overlap
 from veilray.text import folder_name
 
 __all__ = ["ImageStaging", "ImageWriter", "plan_release", "trained_on"]

@@ -22,8 +22,8 @@ import numpy as np
 from veilray.privacy import ConditionPolicy, Entropy, exact
 from veilray.privacy.bounded_number import check_bounds, number_noise, release_numbers
 from veilray.privacy.mechanisms.randomised_response import respond
-from veilray.release.declared import Facts
-from veilray.release.revealing import check_hidden, check_not_identifying
+from veilray.releases.declared import Facts
+from veilray.releases.revealing import check_hidden, check_not_identifying
 
 __all__ = ["ConditionRule", "condition_rules", "draw_conditions"]
 

@@ -25,7 +25,7 @@ from veilray.privacy import (
     SeededEntropy,
     SystemEntropy,
 )
-from veilray.release.declared import Declared, Facts
+from veilray.releases.declared import Declared, Facts
 from veilray.tables import Records, Schema
 
 __all__ = [

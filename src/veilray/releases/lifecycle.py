@@ -5,7 +5,7 @@ This order makes an interrupted release safe to continue and a finished one impo
     reserve in the ledger -> draw -> durable in the private staging folder -> record the hash -> (all records) ->
     commit the release's hash in the ledger -> publish by rename
 
-What is particular to pictures or rows is their writer's: `veilray.release.images`, `veilray.release.tables`.
+What is particular to pictures or rows is their writer's: `veilray.releases.images`, `veilray.releases.tables`.
 """
 
 from __future__ import annotations
@@ -23,10 +23,10 @@ from veilray.errors import Refused
 from veilray.ledger import Journal, ReleaseState
 from veilray.places import check_apart
 from veilray.privacy import Entropy, Guarantee, SystemEntropy
-from veilray.release.log import ReleaseLog, find_record
-from veilray.release.model import Progress
-from veilray.release.plan import Outcome, Plan
-from veilray.release.staging import Origin, Staging
+from veilray.releases.log import ReleaseLog, find_record
+from veilray.releases.model import Progress
+from veilray.releases.plan import Outcome, Plan
+from veilray.releases.staging import Origin, Staging
 
 __all__ = ["continue_release", "run_release", "start_release"]
 

@@ -13,9 +13,9 @@ from pathlib import Path
 from typing import Any
 
 from veilray.privacy import Guarantee
-from veilray.release.model import ModelCard
-from veilray.release.reader import checked_files, read_release
-from veilray.release.tables import DATA, SCHEMA
+from veilray.releases.model import ModelCard
+from veilray.releases.reader import checked_files, read_release
+from veilray.releases.tables import DATA, SCHEMA
 from veilray.tables import Records, Schema, read_records
 
 __all__ = ["OpenedTable", "is_table", "open_table"]

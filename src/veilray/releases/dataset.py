@@ -22,8 +22,8 @@ from torch.utils.data import Dataset
 from veilray.codes import KeptCode
 from veilray.images import FORMATS, Collection, Geometry, Limits, Unreadable, fit
 from veilray.privacy import Guarantee, Mechanism
-from veilray.release.model import ModelCard
-from veilray.release.reader import Received, receive
+from veilray.releases.model import ModelCard
+from veilray.releases.reader import Received, receive
 
 __all__ = ["OpenedRelease", "open_release"]
 

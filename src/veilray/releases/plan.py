@@ -12,11 +12,11 @@ from typing import Any, Generic, TypeVar
 from veilray.images import Quarantined
 from veilray.privacy import Entropy, Guarantee, Mechanism, Releases
 from veilray.privacy.guarantee import RecordKind
-from veilray.release.conditions import ConditionRule
-from veilray.release.log import ReleaseLog
-from veilray.release.model import Model, ModelCard, Progress
-from veilray.release.staging import Describe, Origin
-from veilray.release.training_record import Overlap, find_training_record, released_training
+from veilray.releases.conditions import ConditionRule
+from veilray.releases.log import ReleaseLog
+from veilray.releases.model import Model, ModelCard, Progress
+from veilray.releases.staging import Describe, Origin
+from veilray.releases.training_record import Overlap, find_training_record, released_training
 from veilray.tables import RefusedRow
 from veilray.text import patient_key
 
