@@ -101,7 +101,6 @@ def test_errors_name_files_on_one_line(veilray: Run, hostile: Path, model: Path,
         ("cloud-train", foreign, "--out", tmp_path / "c"),
         ("keys", "new", "--out", evil / "key"),
         ("ledger", "show", "--ledger", evil),
-        ("study", evil),
         (str(evil),),
         ("check", hostile, f"--{evil}"),
     ):
