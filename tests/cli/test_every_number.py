@@ -74,7 +74,7 @@ def words(
     schema = folder / "schema.yaml"
     people(1).schema.to_yaml(schema)
     table = table_file(40, 3)
-    kept = [few, *TINY_FLOW, "--training-data", "public"]
+    kept = [few, *TINY_FLOW, "--training-data", "public", "--statement", "digits"]
     claim = ["--epsilon", 4]
     attacked = ["--release", house / "out", "--record", house / "record", "--images", house / "private.npz"]
     rows = ["--couplings", 1, "--width", 4, "--epochs", 1]
@@ -91,6 +91,7 @@ def words(
         "check": [[pictures, "--model", model, *claim], [table, "--model", table_model, *claim]],
         "audit": [["--mechanism", "laplace", *claim, "--trials", 1000, "--dimension", 1]],
         "demo": [["--data", folder / "no-such-folder"]],
+        "obfuscate": [[house / "private.npz", "--model", house / "batches", "--key", house / "key"]],
         "cloud-train": [[house / "out", "--epochs", 1]],
         "attack": [["rank-matching", *attacked, "--own", own, "--pictures", 4]],
         "ledger init": [["--epsilon", 1]],
