@@ -100,3 +100,19 @@ def test_above_the_core_hours_is_exit_code_2(veilray_study: Run, config: Path) -
     ran = veilray_study(config, "--dry-run")
     assert ran.code == 2
     assert "cut the grid, or raise core_hours under [limits]" in ran.err
+
+
+@pytest.mark.parametrize("value", ["0", "-1", "1e308", "nan", "inf", "x", "1.5"])
+def test_a_number_of_jobs_that_is_none_is_refused_in_one_sentence(veilray_study: Run, config: Path, value: str) -> None:
+    ran = veilray_study(config, f"--jobs={value}")
+    assert (ran.code, len(ran.err.splitlines())) == (2, 1), ran.err
+    assert ran.err.startswith("veilray-study: ")
+    assert "jobs" in ran.err
+    assert list(config.parent.iterdir()) == [config]
+
+
+def test_a_hostile_name_is_shown_on_one_line_and_not_obeyed(veilray_study: Run, tmp_path: Path) -> None:
+    ran = veilray_study(tmp_path / "no\nsuch\x1b[2J")
+    assert (ran.code, len(ran.err.splitlines())) == (2, 1), ran.err
+    assert "\\x1b[2J" in ran.err
+    assert "\x1b" not in ran.err

@@ -152,8 +152,8 @@ def test_refused_files_give_exit_code_1_and_are_listed(veilray: Run, model: Path
         (["--epsilon", "4", "--label-policy", "secret"], "public, randomised"),
         (["--epsilon", "4", "--label-policy", "randomised"], "label epsilon must be given"),
         (
-            ["--epsilon", "4", "--condition-policy", "label=randomised:1", "--condition-levels", "label=NORMAL,../x"],
-            "letters, digits",
+            ["--epsilon", "4", "--condition-policy", "label=randomised:1", "--condition-levels", "label=NORMAL,=x"],
+            "spreadsheet",
         ),
         (
             ["--epsilon", "4", "--condition-policy", "label=randomised:1", "--condition-levels", "label=A,A"],
@@ -255,10 +255,11 @@ def test_a_release_is_itself_a_collection(veilray: Run, pictures: Path, model: P
 
 
 def test_columns_and_dialect_say_how_a_manifest_is_read(veilray: Run, model: Path, tmp_path: Path) -> None:
+    (tmp_path / "study").mkdir()
     for index in range(4):
-        write_image(tmp_path / f"{index}.png", np.full((1, 16, 16), 40 * index, np.uint8))
+        write_image(tmp_path / "study" / f"{index}.png", np.full((1, 16, 16), 40 * index, np.uint8))
     rows = [f"{index}.png;k{index // 2};m\u00fcde" for index in range(4)]
-    manifest = tmp_path / "m.csv"
+    manifest = tmp_path / "study" / "m.csv"
     manifest.write_bytes("\n".join(["where;case;finding", *rows]).encode("cp1252"))
     asked = ("check", manifest, "--model", model, "--json")
     how = ("--dialect", "encoding=cp1252", "--columns", "path=where,patient=case", "--columns", "label=finding")

@@ -74,9 +74,7 @@ def words(
     schema = folder / "schema.yaml"
     people(1).schema.to_yaml(schema)
     table = table_file(40, 3)
-    study = folder / "study.toml"
-    study.write_text("")
-    kept = [few, *TINY_FLOW, "--training-data", "public"]
+    kept = [few, *TINY_FLOW, "--training-data", "public", "--statement", "digits"]
     claim = ["--epsilon", 4]
     attacked = ["--release", house / "out", "--record", house / "record", "--images", house / "private.npz"]
     rows = ["--couplings", 1, "--width", 4, "--epochs", 1]
@@ -93,7 +91,7 @@ def words(
         "check": [[pictures, "--model", model, *claim], [table, "--model", table_model, *claim]],
         "audit": [["--mechanism", "laplace", *claim, "--trials", 1000, "--dimension", 1]],
         "demo": [["--data", folder / "no-such-folder"]],
-        "study": [[study]],
+        "obfuscate": [[house / "private.npz", "--model", house / "batches", "--key", house / "key"]],
         "cloud-train": [[house / "out", "--epochs", 1]],
         "attack": [["rank-matching", *attacked, "--own", own, "--pictures", 4]],
         "ledger init": [["--epsilon", 1]],
@@ -127,7 +125,7 @@ def test_a_number_is_taken_or_refused_in_one_sentence(
     veilray: Run, words: dict[str, list[list[object]]], tmp_path: Path, path: tuple[str, ...], option: str, value: str
 ) -> None:
     for number, given in enumerate(words[" ".join(path)]):
-        out = [] if path[0] in ("audit", "study", "check", "ledger") else ["--out", tmp_path / f"out-{number}"]
+        out = [] if path[0] in ("audit", "check", "ledger") else ["--out", tmp_path / f"out-{number}"]
         ran = veilray(*path, *given, *out, f"{option}={value}")
         assert ran.code in (0, 1, 2, 3), ran.err
         assert "Traceback" not in ran.err + ran.out

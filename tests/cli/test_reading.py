@@ -15,7 +15,8 @@ from veilray.releases.model import read_card
 
 Run = Callable[..., "object"]
 
-SHAPE = ("--size", 8, "--levels", 1, "--steps", 1, "--width", 4, "--epochs", 1, "--training-data", "public")
+STATED = ("--training-data", "public", "--statement", "made up")
+SHAPE = ("--size", 8, "--levels", 1, "--steps", 1, "--width", 4, "--epochs", 1, *STATED)
 
 
 def twelve_bits(count: int, seed: int = 0) -> np.ndarray:
@@ -33,8 +34,18 @@ def films(tmp_path: Path) -> Path:
 
 
 @pytest.fixture
-def twelve(veilray: Run, films: Path, tmp_path: Path) -> Path:
-    fitted = veilray("fit", "dp-glow", films, "--out", tmp_path / "twelve", *SHAPE, "--range", "0:4095", "--invert")
+def public_films(tmp_path: Path) -> Path:
+    """Others than `films`, to fit on."""
+    path = tmp_path / "public-films.npz"
+    np.savez(path, images=twelve_bits(30, seed=1))
+    return path
+
+
+@pytest.fixture
+def twelve(veilray: Run, public_films: Path, tmp_path: Path) -> Path:
+    fitted = veilray(
+        "fit", "dp-glow", public_films, "--out", tmp_path / "twelve", *SHAPE, "--range", "0:4095", "--invert"
+    )
     assert fitted.code == 0, fitted.err
     return tmp_path / "twelve"
 
@@ -144,7 +155,7 @@ def test_a_table_has_no_range(veilray: Run, tmp_path: Path):
 def test_the_same_words_in_python(films: Path, tmp_path: Path):
     method = package.fit(
         "dp-glow", films, tmp_path / "m", size=8, levels=1, steps=1, width=4, epochs=1,
-        training_data="public", range=(0, 4095), split="train", images_per_patient=2,
+        training_data="public", statement="made up", range=(0, 4095), split="train", images_per_patient=2,
     )  # fmt: skip
     assert method.card.intensity.range == (0, 4095)
     outcome = package.release(

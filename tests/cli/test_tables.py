@@ -130,6 +130,7 @@ def german(table: Path, folder: Path) -> Path:
         cells = row.replace(".", "#").split(",")
         cells = [".".join(reversed(cell.split("-"))) if cell.count("-") == 2 else cell for cell in cells]
         lines.append(";".join(cells).replace("#", ","))
+    folder.mkdir(exist_ok=True)
     path = folder / "german.csv"
     path.write_bytes(("\r\n".join(lines).replace("north", "nörth") + "\r\n").encode("cp1252"))
     return path
@@ -147,7 +148,9 @@ def test_a_dialect_that_is_given_is_that_of_check_fit_and_release(
     assert refused.code == 2
     assert "--dialect encoding=NAME" in said(refused)
     assert json.loads(veilray("check", path, "--schema", schema, *GERMAN, "--json").out)["rows"] == 60
-    fitted = veilray("fit", "cadp", path, "--schema", schema, "--out", tmp_path / "m", *FIT, *GERMAN)
+    public = german(table_file(60, 8), tmp_path / "public")
+    stated = ("--training-data", "public", "--statement", "made up")
+    fitted = veilray("fit", "cadp", public, "--schema", schema, "--out", tmp_path / "m", *FIT, *GERMAN, *stated)
     assert fitted.code == 0, fitted.err
     kept = Schema.from_yaml(tmp_path / "m" / "schema.yaml").dialect
     assert (kept.decimal, kept.date, kept.encoding) == (",", "DD.MM.YYYY", "cp1252")
@@ -341,7 +344,7 @@ def test_tables_and_pictures_are_not_mixed_up(
         (("check", table, "--model", model), "must"),
         (("check", table, "--schema", schema, "--epsilon", 1), "--epsilon must go with --model"),
         (("check", table, "--schema", schema, "--preview", tmp_path / "p.png"), "--preview must be left out"),
-        (("check", table, "--schema", schema, "--layout", "flat"), "--layout, --root and --columns must be left out"),
+        (("check", table, "--schema", schema, "--layout", "flat"), "--layout must be left out for a table"),
         (("check", table, "--schema", schema, "--out", tmp_path / "s.yaml"), "--out must go with neither"),
     ):
         ran = veilray(*wrong)

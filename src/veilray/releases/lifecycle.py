@@ -174,7 +174,7 @@ def _check_same_job(now: Mapping[str, Any], job: Mapping[str, Any]) -> None:
     """A resumed run must ask for what the log was started with. Raises ValueError for another thing."""
     job = {**{name: now[name] for name in _ADDED_LATER & now.keys()}, **job}
     if "claim" in job:  # one that an earlier version wrote lacks the fields that came later
-        job["claim"] = Guarantee.from_json(json.dumps(job["claim"])).to_dict()
+        job["claim"] = _claim_of_today(job["claim"], now)
     for asked in (*now, *sorted(job.keys() - now.keys() - {"identifier"})):
         name, was, value = _first_difference(asked, job.get(asked), now.get(asked))
         if was != value and asked in _SOURCES:  # no number derived from the sources belongs in a message
@@ -187,6 +187,15 @@ def _check_same_job(now: Mapping[str, Any], job: Mapping[str, Any]) -> None:
                 f"{name} must be {was!r} as when this release was started, got {value!r}: "
                 "resume with the same images and options, or start a new release"
             )
+
+
+def _claim_of_today(claim: Mapping[str, Any], now: Mapping[str, Any]) -> dict[str, Any]:
+    """The claim of a job with the fields of this version. What this version also lists as in clear is no other claim:
+    it covers less, and says so."""
+    told = Guarantee.from_json(json.dumps(claim)).to_dict()
+    if set(told["in_clear"]) <= set(now["claim"]["in_clear"]):
+        told["in_clear"] = now["claim"]["in_clear"]
+    return told
 
 
 def _first_difference(name: str, was: Any, now: Any) -> tuple[str, Any, Any]:

@@ -151,7 +151,7 @@ def test_the_claim_of_one_element_among_many_allows_for_the_rounding_of_a_sum(ep
 
 
 def test_too_few_trials_are_refused() -> None:
-    with pytest.raises(ValueError, match="trials must be at least 1,000, got 10"):
+    with pytest.raises(ValueError, match="trials must be at least 1,000 and at most"):
         audited("laplace", "1", "element", 10)
 
 

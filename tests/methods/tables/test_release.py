@@ -117,12 +117,14 @@ def test_the_card_says_where_the_schema_is_from(
     rows = people(40, 7)
     schema = rows.schema.model_copy(update={"drafted_from": drafted_from})
     public = Records(schema, rows.values, rows.rows, rows.patients)
-    fitted = CADPTable.fit(public, tmp_path / "model", condition="diagnosis", couplings=2, width=4, epochs=1)
+    tiny = {"couplings": 2, "width": 4, "epochs": 1, "training_data": "public", "statement": "made up people"}
+    fitted = CADPTable.fit(public, tmp_path / "model", condition="diagnosis", **tiny)
     loaded = CADPTable.load(tmp_path / "model")
     words = f"{said}, confirmed by a person as public knowledge"
     assert fitted.card.configuration["schema_provenance"] == words
     assert loaded.schema.drafted_from == drafted_from
-    plan = plan_table(public, (), loaded, loaded.calibrated(Claim.of("4")), ())
+    private = people(40, 8)
+    plan = plan_table(private, (), loaded, loaded.calibrated(Claim.of("4")), ())
     assert f"the schema, which leaves with the rows: {words}" in plan.guarantee.not_covered()
 
 
