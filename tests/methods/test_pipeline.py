@@ -209,7 +209,7 @@ def test_a_release_is_not_continued_in_another_ledger(
     with pytest.raises(Refused, match="must be in the ledger, got none: use the ledger it was made with"):
         continue_release(plan, tmp_path / "out", tmp_path / "record", other)
     assert other.releases() == []
-    assert continue_release(plan, tmp_path / "out", tmp_path / "record", Journal(tmp_path / "l.sqlite")).images == 3
+    assert continue_release(plan, tmp_path / "out", tmp_path / "record", Journal(tmp_path / "l.sqlite")).count == 3
 
 
 KILL_POINTS = [
@@ -306,7 +306,7 @@ def test_killed_anywhere_and_resumed_a_release_is_complete_and_nothing_is_drawn_
     assert not list(tmp_path.glob(".out.*")), "the spool must be gone"
     assert read_release(visible)["guarantee"] == plan.guarantee
     again = continue_release(plan, visible, tmp_path / "record", journal)
-    assert again.images == 10
+    assert again.count == 10
     assert _hashes(visible) == final, "resuming a finished release must change nothing"
 
 
@@ -388,7 +388,7 @@ def test_a_job_of_an_earlier_version_is_resumed(
     job = json.loads(path.read_text())
     del job["pixels_sha256"], job["claim"]["in_clear"]
     path.write_text(json.dumps(job))
-    assert continue_release(plan, tmp_path / "out", tmp_path / "record", journal).images == 2
+    assert continue_release(plan, tmp_path / "out", tmp_path / "record", journal).count == 2
 
 
 def test_two_processes_cannot_make_one_release(

@@ -16,7 +16,6 @@ from __future__ import annotations
 import hashlib
 import textwrap
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -100,7 +99,7 @@ def plan_table(
         guarantee,
         rows_of,
         unidentified,
-        TableWriter(model),
+        TableWriter(),
         dict(job or {}),
         describe,
         dict(decode_under or {}),
@@ -112,11 +111,8 @@ def rows_trained_on(records: Records, model: TableModel) -> Overlap | None:
     return overlap_with(model.card, records.contents, set(records.patients or ()))
 
 
-@dataclass(frozen=True)
 class TableWriter(ReleaseWriter[Records]):
     """Stages a table as a whole: unless it was committed, all of its rows are drawn afresh."""
-
-    model: TableModel
 
     def asked(self, plan: Plan[Records]) -> dict[str, Any]:
         sources = hashlib.sha256(np.ascontiguousarray(plan.source.values).tobytes())
@@ -144,13 +140,13 @@ class TableWriter(ReleaseWriter[Records]):
     ) -> str:
         staging = TableStaging(out, origin.identifier)
         staging.prepare(())  # throws away whatever an interrupted run has drawn
-        records, pairs = drawn_records(plan, self.model, entropy, progress)
+        records, pairs = drawn_records(plan, entropy, progress)
         log.write_csv(
             "pairs.csv", ["released_row", "source_row"], ({"released_row": a, "source_row": b} for a, b in pairs)
         )
         refused = ({"row": row.row, "reason": row.reason} for row in plan.refused if isinstance(row, RefusedRow))
         log.write_csv("quarantine.csv", ["row", "reason"], refused)
-        return staging.finish(records, plan.guarantee, self.model.card, origin, plan.describe, plan.decode_under)
+        return staging.finish(records, plan.guarantee, plan.model.card, origin, plan.describe, plan.decode_under)
 
 
 class TableStaging(Staging):
@@ -182,9 +178,11 @@ class TableStaging(Staging):
 
 
 def drawn_records(
-    plan: Plan[Records], model: TableModel, entropy: Entropy, progress: Progress | None = None
+    plan: Plan[Records], entropy: Entropy, progress: Progress | None = None
 ) -> tuple[Records, list[tuple[int, int]]]:
     """Draw the release: its rows in random order, and for each the data row of its source, both from 1."""
+    model = plan.model
+    assert isinstance(model, TableModel)  # `plan_table` takes no other
     order = entropy.permutation(len(plan.source))
     parts = []
     leaving = plan.leaving
