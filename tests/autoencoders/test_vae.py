@@ -80,7 +80,7 @@ def test_the_global_generator_is_left_alone(training: Images, held_out: Images) 
         ({"width": 0}, "width must be a whole number"),
         ({"epochs": 0}, "epochs must be above 0"),
         ({"learning_rate": 2.0}, "learning_rate must be at most 1"),
-        ({"seed": -1}, "seed must be 0 or more"),
+        ({"seed": -1}, "seed must be 0 to"),
     ],
 )
 def test_options_outside_their_range_are_refused(

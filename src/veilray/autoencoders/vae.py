@@ -24,10 +24,10 @@ from veilray.autoencoders.base import (
     Images,
     OnProgress,
     check_fit,
-    check_tensors,
 )
 from veilray.autoencoders.network import VaeNetwork
 from veilray.autoencoders.training import Schedule, train
+from veilray.networks.artefact import check_tensors
 
 __all__ = ["VaeConfig", "VariationalAutoencoder"]
 

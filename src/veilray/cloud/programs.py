@@ -17,7 +17,7 @@ from veilray.cloud.classifier import Classifier, load_classifier
 from veilray.cloud.networks import NETWORKS
 from veilray.cloud.received import open_obfuscated
 from veilray.cloud.training import Schedule, check_seed, fit_network
-from veilray.flows.durable import whole_folder
+from veilray.durable import whole_folder
 from veilray.places import check_apart, check_new_file, write_new
 from veilray.privacy.guarantee import EMPIRICAL
 

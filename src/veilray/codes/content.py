@@ -14,10 +14,11 @@ import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from veilray.codes.base import KEPT_CODES, KeptCode, rebuilt
+from veilray.codes.base import KEPT_CODES, KeptCode
 from veilray.codes.choice import decayed
 from veilray.codes.reference import Reference
 from veilray.flows.quantisation import as_tensor
+from veilray.networks.artefact import rebuilt
 from veilray.registry import Registry
 
 __all__ = ["CONTENTS", "Content", "ContentCode"]

@@ -17,9 +17,9 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from veilray.flows.checkpoint import Checkpoint
-from veilray.flows.durable import write_bytes
+from veilray.durable import write_bytes
 from veilray.flows.training_config import Outcome, Progress, Stopped, TrainingConfig
+from veilray.networks.checkpoint import Checkpoint
 
 __all__ = ["CONDITIONS", "LOG_FILE", "Trainer", "derived"]
 

@@ -10,13 +10,13 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from veilray.flows.checkpoint import Checkpoint
 from veilray.flows.condition import Condition
 from veilray.flows.conditional import ConditionalGlow
 from veilray.flows.glow import Glow
 from veilray.flows.quantisation import as_tensor, dequantise
 from veilray.flows.trainer import CONDITIONS, LOG_FILE, Trainer, derived
 from veilray.flows.training_config import Progress, TrainingConfig, TrainingResult
+from veilray.networks.checkpoint import Checkpoint
 
 __all__ = ["LOG_FILE", "Conditions", "Progress", "TrainingConfig", "TrainingResult", "train"]
 

@@ -29,6 +29,7 @@ from veilray.codes import (
     save_code,
 )
 from veilray.codes.choice import DECAYS, KEEPS
+from veilray.durable import read_json, write_json
 from veilray.flows import (
     Condition,
     ConditionalGlow,
@@ -40,7 +41,6 @@ from veilray.flows import (
     TrainingResult,
     train,
 )
-from veilray.flows.durable import read_json, write_json
 from veilray.methods.fitting import PublicImages, fitted_to
 from veilray.methods.rehearsal import Rehearsal
 from veilray.privacy import Claim

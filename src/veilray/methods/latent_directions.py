@@ -8,31 +8,31 @@ directions, which hardly move them, are drawn from the prior.
 
 from __future__ import annotations
 
-import hashlib
-import json
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import safetensors
 import torch
 import torch.nn.functional as F
 from numpy.typing import NDArray
-from safetensors.torch import load as load_tensors
-from safetensors.torch import save as save_tensors
 from torch import Tensor, nn
 
 from veilray.codes.gram import decoder_gram
 from veilray.codes.network import ConvFeatures
 from veilray.flows import Condition, ConditionalGlow
-from veilray.flows.durable import read_json, write_bytes, write_json
+from veilray.networks.artefact import Artefact, unpacked
 
 __all__ = ["LatentDirections", "task_reader"]
 
-_FILE = "directions.json"
-_FORMAT = "veilray-latent-directions"
+_ARTEFACT = Artefact(
+    "directions.json",
+    format="veilray-latent-directions",
+    what="the directions of the latent",
+    stem="directions",
+    key="tensors",
+)
 _TENSORS = ("directions", "importance", "mean", "deviation")
 _LATENTS = 40
 """Public latents over which the decoder is averaged."""
@@ -134,13 +134,7 @@ class LatentDirections:
 
     def save(self, folder: Path) -> str:
         """Write `directions.json` and its tensors; return the SHA-256 of the JSON, which names the tensors' hash."""
-        folder.mkdir(parents=True, exist_ok=True)
-        content = save_tensors({name: getattr(self, name).contiguous() for name in _TENSORS})
-        digest = hashlib.sha256(content).hexdigest()
-        name = f"directions-{digest[:16]}.safetensors"
-        write_bytes(folder / name, content)
-        write_json(folder / _FILE, {"format": _FORMAT, "version": 1, "tensors": name, "tensors_sha256": digest})
-        return hashlib.sha256((folder / _FILE).read_bytes()).hexdigest()
+        return _ARTEFACT.save(folder, {name: getattr(self, name) for name in _TENSORS}, {})
 
     @classmethod
     def load(cls, folder: Path) -> tuple[LatentDirections, str]:
@@ -149,21 +143,12 @@ class LatentDirections:
         Raises:
             ValueError: for a file that is missing, truncated, altered or foreign.
         """
-        told = read_json(folder / _FILE, "the directions of the latent")
-        path = folder / str(told.get("tensors"))
-        if told.get("format") != _FORMAT or told.get("version") != 1 or path.parent != folder:
-            raise ValueError(f"{folder / _FILE} must be a {_FORMAT} of version 1, got another file")
-        if not path.is_file():
-            raise ValueError(f"the directions of the latent must be in {path}, got no such file")
-        content = path.read_bytes()
-        if hashlib.sha256(content).hexdigest() != told.get("tensors_sha256"):
-            raise ValueError(f"{path} must have the SHA-256 that {_FILE} names, got another: copy it again")
+        tensors = unpacked(_ARTEFACT.content(folder, _ARTEFACT.fields(folder)), folder)
         try:
-            tensors = load_tensors(content)
             found = cls(**{name: tensors[name].double() for name in _TENSORS})
-        except (safetensors.SafetensorError, KeyError, json.JSONDecodeError) as error:
-            raise ValueError(f"{path} must hold {', '.join(_TENSORS)}, got: {error}") from None
-        return found, hashlib.sha256((folder / _FILE).read_bytes()).hexdigest()
+        except KeyError as error:
+            raise ValueError(f"the weights in {folder} must hold {', '.join(_TENSORS)}, got no {error}") from None
+        return found, _ARTEFACT.sha256(folder)
 
 
 def task_reader(

@@ -26,8 +26,8 @@ from typing import Any
 
 from numpy.typing import NDArray
 
+from veilray.durable import read_json
 from veilray.errors import Refused
-from veilray.flows.durable import read_json
 from veilray.images import write_image
 from veilray.methods.base import ModelCard
 from veilray.methods.kept import CANDIDATES, CODES, KEPT_FOLDER, Kept
