@@ -28,6 +28,8 @@ from veilray.autoencoders.base import (
 from veilray.autoencoders.network import VaeNetwork
 from veilray.autoencoders.training import Schedule, train
 from veilray.networks.artefact import check_tensors
+from veilray.networks.blocks import seeded
+from veilray.networks.evidence import drawn, evidence_terms
 
 __all__ = ["VaeConfig", "VariationalAutoencoder"]
 
@@ -115,9 +117,7 @@ class VariationalAutoencoder(Autoencoder):
         config = VaeConfig(shape.size, shape.channels, shape.features, chosen, kl_weight, noise)
         schedule = Schedule(epochs, batch_size, learning_rate, max_minutes, seed)
         started = time.monotonic()
-        with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(seed)
-            fitted = cls(config, *_standard(images))
+        fitted = seeded(lambda: cls(config, *_standard(images)), seed)
         train(fitted.network, images, fitted._loss, schedule, on_progress)
         fitted.network.eval()
         if noise is None:
@@ -133,7 +133,7 @@ class VariationalAutoencoder(Autoencoder):
         if generator is None:
             return self.network.mean(self.network.hidden(pictures))  # type: ignore[no-any-return]
         mean, log_variance = self.network.law(pictures)
-        return _draw(mean, log_variance, generator)
+        return drawn(mean, log_variance, generator)
 
     def _decode(self, codes: Tensor) -> Tensor:
         return torch.addcmul(self.centre, self.network.decode(codes), self.scale)
@@ -159,10 +159,8 @@ class VariationalAutoencoder(Autoencoder):
     def _terms(self, images: Tensor, generator: torch.Generator) -> tuple[Tensor, Tensor]:
         """Squared error in grey levels under one draw of the code, and its divergence in nats, `(n,)` both."""
         pictures = self._standardised(images)
-        mean, log_variance = self.network.law(pictures)
-        rebuilt = self.network.decode(_draw(mean, log_variance, generator))
-        error = (rebuilt - pictures).square().sum(dim=(1, 2, 3)) * self.scale.square()
-        return error, 0.5 * (mean.square() + log_variance.exp() - 1 - log_variance).sum(1)
+        error, divergence = evidence_terms(pictures, self.network.law(pictures), self.network.decode, generator)
+        return error * self.scale.square(), divergence
 
     def _standardised(self, images: Tensor) -> Tensor:
         pictures = (images + 0.5 - self.centre) / self.scale
@@ -206,10 +204,6 @@ class VariationalAutoencoder(Autoencoder):
 def _default_width(size: int) -> int:
     """Channels that rebuild some 3,000 pictures of 64 x 64 a second on one core; small pictures have time left."""
     return 64 if size <= 32 else 48
-
-
-def _draw(mean: Tensor, log_variance: Tensor, generator: torch.Generator) -> Tensor:
-    return mean + torch.randn(mean.shape, generator=generator) * (0.5 * log_variance).exp()
 
 
 def _spread(images: Images) -> Iterator[Tensor]:

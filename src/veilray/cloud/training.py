@@ -19,6 +19,7 @@ from torch import Tensor, nn
 from torch.nn.functional import cross_entropy, softmax
 
 from veilray.cloud.networks import NETWORKS
+from veilray.networks.blocks import seeded
 
 __all__ = ["Schedule", "TrainingFigures", "check_seed", "fit_network", "probabilities"]
 
@@ -98,9 +99,7 @@ def fit_network(
     held = _held_out(targets, rng)
     pixels, truth = torch.from_numpy(images), torch.from_numpy(targets)
     train, validation = torch.from_numpy(np.flatnonzero(~held)), torch.from_numpy(np.flatnonzero(held))
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(int(rng.integers(2**62)))
-        model = NETWORKS[network](images.shape[1], images.shape[2], classes)
+    model = seeded(lambda: NETWORKS[network](images.shape[1], images.shape[2], classes), int(rng.integers(2**62)))
     model = model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     batches = max(len(train) // plan.batch_size, 1)
     optimiser = torch.optim.AdamW(model.parameters(), lr=plan.learning_rate, weight_decay=plan.weight_decay)

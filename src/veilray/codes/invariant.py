@@ -21,7 +21,7 @@ from scipy.linalg import eigh
 from torch import Tensor, nn
 
 from veilray.codes.content import CONTENTS, Content
-from veilray.codes.network import ConvFeatures
+from veilray.networks.conv_features import ConvFeatures
 
 __all__ = ["Invariant"]
 

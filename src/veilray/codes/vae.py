@@ -14,7 +14,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from veilray.codes.content import CONTENTS, Content
-from veilray.codes.network import ConvFeatures
+from veilray.networks.conv_features import ConvFeatures
 
 __all__ = ["VaeMean"]
 

@@ -20,9 +20,9 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from veilray.codes.gram import decoder_gram
-from veilray.codes.network import ConvFeatures
 from veilray.flows import Condition, ConditionalGlow
 from veilray.networks.artefact import Artefact, unpacked
+from veilray.networks.conv_features import ConvFeatures
 
 __all__ = ["LatentDirections", "task_reader"]
 

@@ -21,6 +21,7 @@ from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 
 from veilray.evaluation.utility.base import Floats, validation_rows
+from veilray.networks.blocks import seeded
 
 __all__ = ["Augment", "Schedule", "probabilities", "train_network"]
 
@@ -92,7 +93,7 @@ def train_network(
     held = validation_rows(labels, int(roots[0]))
     targets = torch.from_numpy(labels).to(inputs.device)
     train, validation = (torch.from_numpy(np.flatnonzero(rows)).to(inputs.device) for rows in (~held, held))
-    network = _seeded(build, int(roots[1])).to(inputs.device)
+    network = seeded(build, int(roots[1])).to(inputs.device)
     network = network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     average: nn.Module = copy.deepcopy(network)
     best: nn.Module = copy.deepcopy(network)
@@ -158,12 +159,6 @@ def _follow(average: nn.Module, network: nn.Module, decay: float) -> None:
 def _logits(network: nn.Module, inputs: Tensor) -> Tensor:
     network.eval()
     return torch.cat([network(part) for part in torch.split(inputs, PREDICTION_BATCH)])
-
-
-def _seeded(build: Callable[[], nn.Module], seed: int) -> nn.Module:
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)
-        return build()
 
 
 def _groups(network: nn.Module, weight_decay: float) -> list[dict[str, object]]:

@@ -30,6 +30,7 @@ from veilray.evaluation.attacks.intensity.base import (
     Reconstruction,
     View,
 )
+from veilray.networks.blocks import convolution, seeded
 
 __all__ = ["UNetReconstruction"]
 
@@ -132,17 +133,12 @@ class _UNet(nn.Module):
 
 
 def _block(into: int, out: int) -> nn.Sequential:
-    return nn.Sequential(
-        nn.Conv2d(into, out, 3, padding=1, bias=False), nn.BatchNorm2d(out), nn.ReLU(),
-        nn.Conv2d(out, out, 3, padding=1, bias=False), nn.BatchNorm2d(out), nn.ReLU(),
-    )  # fmt: skip
+    return nn.Sequential(*convolution(into, out), *convolution(out, out))
 
 
 def _train(pairs: KnownPairs, by_level: bool, steps: int, rng: np.random.Generator) -> _UNet:
     """A network trained on pairs: L1 + (1 - SSIM), AdamW under one cycle of the rate; weights from `rng` alone."""
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(int(rng.integers(2**63)))
-        network = _UNet(pairs.originals.shape[1], by_level)
+    network = seeded(lambda: _UNet(pairs.originals.shape[1], by_level), int(rng.integers(2**63)))
     network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     others = [parameter for parameter in network.parameters() if parameter is not network.direct]
     groups: list[dict[str, Any]] = [{"params": others}, {"params": [network.direct], "weight_decay": 0.0}]
