@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-import math
-import time
 from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from veilray.autoencoders.base import Images, OnProgress
+from veilray.networks.loop import Loop, cosine, shuffled_rows
 
 __all__ = ["Loss", "Schedule", "train"]
 
@@ -64,32 +64,32 @@ def train(
     """
     batch = min(schedule.batch_size, len(images))
     steps = len(images) // batch
-    every = schedule.epochs * steps
     generator = torch.Generator().manual_seed(schedule.seed)
     optimiser = torch.optim.AdamW(network.parameters(), schedule.learning_rate, weight_decay=_WEIGHT_DECAY, fused=True)
-    seconds = math.inf if schedule.max_minutes is None else 60 * schedule.max_minutes
-    started = time.monotonic()
-    network.train()
-    for step in range(every):
-        epoch, place = divmod(step, steps)
-        if place == 0:
-            order = np.random.default_rng([schedule.seed, epoch]).permutation(len(images))
-        gone = max(step / every, (time.monotonic() - started) / seconds)
-        if gone >= 1:
-            return
-        rate = schedule.learning_rate * min(1.0, (step + 1) / _WARM_UP) * 0.5 * (1 + math.cos(math.pi * gone))
-        for group in optimiser.param_groups:
-            group["lr"] = rate
-        chosen = np.sort(order[place * batch : (place + 1) * batch])  # a memory map is read in order
-        loss, bits = loss_of(images[chosen], generator)
-        if not math.isfinite(bits):
-            raise ValueError(
-                f"the training loss must be finite, got {bits} in step {step + 1}: "
-                f"use --learning-rate {schedule.learning_rate / 3:.1g}"
-            )
-        optimiser.zero_grad(set_to_none=True)
-        loss.backward()  # type: ignore[no-untyped-call]
-        nn.utils.clip_grad_norm_(network.parameters(), _LARGEST_GRADIENT)
-        optimiser.step()
+    shown = 0.0
+
+    def loss(chosen: NDArray[np.int64]) -> Tensor:
+        nonlocal shown
+        nats, shown = loss_of(images[chosen], generator)
+        return nats
+
+    def report() -> None:
         if on_progress:
-            on_progress(step + 1, every, f"epoch {epoch + 1} of {schedule.epochs}: {bits:.3f} bits/dim")
+            epoch = (loop.step - 1) // steps + 1
+            note = f"epoch {epoch} of {schedule.epochs}: {shown:.3f} bits/dim"
+            on_progress(loop.step, schedule.epochs * steps, note)
+
+    loop = Loop(
+        network,
+        optimiser,
+        lambda epoch: shuffled_rows(len(images), batch, schedule.seed, epoch),
+        loss,
+        epochs=schedule.epochs,
+        steps=steps,
+        schedule=cosine(optimiser, schedule.learning_rate, _WARM_UP),
+        clip_norm=_LARGEST_GRADIENT,
+        max_minutes=schedule.max_minutes,
+        on_step=report,
+        advice=f"use --learning-rate {schedule.learning_rate / 3:.1g}",
+    )
+    loop.run()

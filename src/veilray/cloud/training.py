@@ -6,10 +6,8 @@ lowest log loss on a tenth of the pictures.
 
 from __future__ import annotations
 
-import copy
-import math
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
 import numpy as np
@@ -20,6 +18,7 @@ from torch.nn.functional import cross_entropy, softmax
 
 from veilray.cloud.networks import NETWORKS
 from veilray.networks.blocks import seeded
+from veilray.networks.loop import Epoch, Loop, one_cycle
 
 __all__ = ["Schedule", "TrainingFigures", "check_seed", "fit_network", "probabilities"]
 
@@ -103,39 +102,45 @@ def fit_network(
     model = model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     batches = max(len(train) // plan.batch_size, 1)
     optimiser = torch.optim.AdamW(model.parameters(), lr=plan.learning_rate, weight_decay=plan.weight_decay)
-    rate = torch.optim.lr_scheduler.OneCycleLR(optimiser, plan.learning_rate, total_steps=plan.epochs * batches)
-    best, lowest, best_epoch, shown = copy.deepcopy(model), math.inf, 0, 0.0
-    started = time.perf_counter()
-    for epoch in range(1, plan.epochs + 1):
-        begun = time.perf_counter()
-        model.train()
+    shown = 0.0
+
+    def shuffled(epoch: int) -> Iterable[Tensor]:
+        del epoch
         order = torch.from_numpy(rng.permutation(len(train)))
-        for chosen in torch.tensor_split(train[order], batches):
-            loss = cross_entropy(model(_shifted(_scaled(pixels[chosen]), rng)), truth[chosen])
-            optimiser.zero_grad(set_to_none=True)
-            loss.backward()  # type: ignore[no-untyped-call]
-            optimiser.step()
-            rate.step()
-        shown += time.perf_counter() - begun
-        value = float(cross_entropy(_logits(model, pixels[validation]), truth[validation]))
-        if not math.isfinite(value):
-            raise ValueError(f"the validation loss must be finite, got {value} in epoch {epoch}: lower the rate")
-        if value < lowest:
-            best, lowest, best_epoch = copy.deepcopy(model), value, epoch
+        return torch.tensor_split(train[order], batches)
+
+    def report(epoch: Epoch) -> None:
+        nonlocal shown
+        shown += epoch.training_seconds
         if on_progress:
-            on_progress(epoch, plan.epochs, f"validation loss {value:.3f}")
-    best = best.eval()
-    right = _logits(best, pixels[validation]).argmax(dim=1) == truth[validation]
-    return best, TrainingFigures(
+            on_progress(epoch.number, plan.epochs, f"validation loss {epoch.figure:.3f}")
+
+    loop = Loop(
+        model,
+        optimiser,
+        shuffled,
+        lambda chosen: cross_entropy(model(_shifted(_scaled(pixels[chosen]), rng)), truth[chosen]),
+        epochs=plan.epochs,
+        steps=batches,
+        schedule=one_cycle(optimiser, plan.learning_rate, plan.epochs * batches),
+        validate=lambda: float(cross_entropy(_logits(model, pixels[validation]), truth[validation])),
+        on_epoch=report,
+    )
+    started = time.perf_counter()
+    loop.run()
+    loop.restore_best()
+    model.eval()
+    right = _logits(model, pixels[validation]).argmax(dim=1) == truth[validation]
+    return model, TrainingFigures(
         training_images=len(train),
         validation_images=len(validation),
-        validation_loss=round(lowest, 4),
+        validation_loss=round(float(loop.state.best or 0.0), 4),
         validation_accuracy=round(float(right.double().mean()), 4),
-        best_epoch=best_epoch,
+        best_epoch=loop.state.best_epoch,
         epochs=plan.epochs,
         seconds=round(time.perf_counter() - started, 2),
         seconds_per_epoch=round(shown / plan.epochs, 4),
-        parameters=sum(parameter.numel() for parameter in best.parameters()),
+        parameters=sum(parameter.numel() for parameter in model.parameters()),
     )
 
 

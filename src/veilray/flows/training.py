@@ -119,6 +119,7 @@ class _Trainer(Trainer):
         given = self.conditions.of_batch(chosen, seed, step)
         if step == 0:
             flow.initialise(x, *given)
+            self.loop.restart_average()
         return flow.loss(x, *given)
 
     def validation_loss(self) -> float:

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass
-from typing import Any, Literal
+from typing import Any
 
-__all__ = ["Outcome", "Progress", "RowTraining", "RowTrainingResult", "Stopped", "TrainingConfig", "TrainingResult"]
+from veilray.networks.loop import Stopped
 
-Stopped = Literal["epochs", "patience", "time"]
-
+__all__ = ["Outcome", "Progress", "RowTraining", "RowTrainingResult", "TrainingConfig", "TrainingResult"]
 
 _MOST = {
     "epochs": 10**6,

@@ -9,9 +9,7 @@ enough to do so within a few epochs is also shown blends of images (Zhang et al.
 
 from __future__ import annotations
 
-import copy
-import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
 import numpy as np
@@ -22,6 +20,7 @@ from torch.nn.functional import cross_entropy
 
 from veilray.evaluation.utility.base import Floats, validation_rows
 from veilray.networks.blocks import seeded
+from veilray.networks.loop import Loop, one_cycle
 
 __all__ = ["Augment", "Schedule", "probabilities", "train_network"]
 
@@ -94,36 +93,36 @@ def train_network(
     targets = torch.from_numpy(labels).to(inputs.device)
     train, validation = (torch.from_numpy(np.flatnonzero(rows)).to(inputs.device) for rows in (~held, held))
     network = seeded(build, int(roots[1])).to(inputs.device)
-    network = network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-    average: nn.Module = copy.deepcopy(network)
-    best: nn.Module = copy.deepcopy(network)
-    best_loss, best_epoch, step = math.inf, 0, 0
-
+    network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     rng = np.random.default_rng(roots[2])
     epochs, batches = schedule.epochs(len(train)), schedule.batches(len(train))
     optimiser = torch.optim.AdamW(_groups(network, schedule.weight_decay), lr=schedule.learning_rate, fused=True)
-    rate = torch.optim.lr_scheduler.OneCycleLR(optimiser, schedule.learning_rate, total_steps=epochs * batches)
-    for epoch in range(epochs):
-        network.train()
+    batch_loss = _blended_loss if schedule.mixup else _loss
+
+    def shuffled(epoch: int) -> Iterable[Tensor]:
+        del epoch
         order = torch.from_numpy(rng.permutation(len(train))).to(train.device)
-        for chosen in torch.tensor_split(train[order], batches):
-            batch = inputs[chosen] if augment is None else augment(inputs[chosen], rng)
-            loss = (_blended_loss if schedule.mixup else _loss)(network, batch, targets[chosen], rng)
-            optimiser.zero_grad(set_to_none=True)
-            loss.backward()  # type: ignore[no-untyped-call]
-            optimiser.step()
-            rate.step()
-            step += 1
-            _follow(average, network, min(AVERAGE_DECAY, step / (step + 9)))
-        value = float(cross_entropy(_logits(average, inputs[validation]), targets[validation]))
-        if not math.isfinite(value):
-            raise ValueError(f"the validation loss must be finite, got {value} in epoch {epoch + 1}: check the inputs")
-        if value < best_loss:
-            best_loss, best_epoch = value, epoch
-            best.load_state_dict(average.state_dict())
-        elif epoch - best_epoch >= schedule.patience(len(train)):
-            break
-    return best.eval()
+        return torch.tensor_split(train[order], batches)
+
+    def loss(chosen: Tensor) -> Tensor:
+        batch = inputs[chosen] if augment is None else augment(inputs[chosen], rng)
+        return batch_loss(network, batch, targets[chosen], rng)
+
+    loop = Loop(
+        network,
+        optimiser,
+        shuffled,
+        loss,
+        epochs=epochs,
+        steps=batches,
+        schedule=one_cycle(optimiser, schedule.learning_rate, epochs * batches),
+        ema_decay=AVERAGE_DECAY,
+        validate=lambda: float(cross_entropy(_logits(network, inputs[validation]), targets[validation])),
+        patience=schedule.patience(len(train)),
+    )
+    loop.run()
+    loop.restore_best()
+    return network.eval()
 
 
 def probabilities(network: nn.Module, inputs: Tensor) -> Floats:
@@ -143,16 +142,6 @@ def _blended_loss(network: nn.Module, batch: Tensor, targets: Tensor, rng: np.ra
     other = torch.from_numpy(rng.permutation(len(batch))).to(batch.device)
     logits = network(batch.lerp(batch[other], 1 - part))
     return part * cross_entropy(logits, targets) + (1 - part) * cross_entropy(logits, targets[other])
-
-
-@torch.no_grad()
-def _follow(average: nn.Module, network: nn.Module, decay: float) -> None:
-    """Move the average towards the network: weights and the running moments of norms alike."""
-    for kept, new in zip(average.state_dict().values(), network.state_dict().values(), strict=True):
-        if kept.is_floating_point():
-            kept.lerp_(new, 1 - decay)
-        else:
-            kept.copy_(new)
 
 
 @torch.no_grad()
