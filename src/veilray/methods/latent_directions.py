@@ -15,14 +15,14 @@ from typing import Any
 
 import numpy as np
 import torch
-import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from veilray.codes.gram import decoder_gram
+from veilray.codes.gram import along, decoder_gram, placed_along
 from veilray.flows import Condition, ConditionalGlow
 from veilray.networks.artefact import Artefact, unpacked
 from veilray.networks.conv_features import ConvFeatures
+from veilray.networks.task_reader import train_task_reader
 
 __all__ = ["LatentDirections", "task_reader"]
 
@@ -116,15 +116,12 @@ class LatentDirections:
 
     def read(self, latents: NDArray[np.float64]) -> NDArray[np.float64]:
         """The numbers `(n, k)` of latents `(n, d)`, of about mean 0 and deviation 1 over public images."""
-        rows: NDArray[np.float64] = (latents @ self.directions.numpy() - self.mean.numpy()) / self.deviation.numpy()
+        rows: NDArray[np.float64] = (along(self.directions, latents) - self.mean.numpy()) / self.deviation.numpy()
         return rows
 
     def place(self, numbers: NDArray[np.float64], rest: NDArray[np.float64]) -> NDArray[np.float64]:
         """The latents `(n, d)` whose numbers are `(n, k)`, and all else that of `rest` `(n, d)`: the prior's draw."""
-        basis = self.directions.numpy()
-        wanted = numbers * self.deviation.numpy() + self.mean.numpy()
-        placed: NDArray[np.float64] = rest + (wanted - rest @ basis) @ basis.T
-        return placed
+        return placed_along(self.directions, numbers * self.deviation.numpy() + self.mean.numpy(), rest)
 
     def share_of_levels(self, shapes: Sequence[tuple[int, ...]]) -> list[float]:
         """How the importance is spread over the levels of the latent, finest first; the shares sum to 1."""
@@ -160,7 +157,8 @@ def task_reader(
         images: `(n, c, h, w)` integers.
         targets: `(n,)` int64 levels for a category, float for a number on the scale -1 to 1.
         bits: a pixel.
-        seed: of the weights and the order. steps: of Adam.
+        seed: of the weights and the draws.
+        steps: of training.
 
     Returns:
         A module in evaluation mode: pictures `(n, c, h, w)` in [0, 1] to one number a level, or one number.
@@ -168,24 +166,17 @@ def task_reader(
     Raises:
         ValueError: for fewer than two images, or a single level.
     """
-    category = np.issubdtype(targets.dtype, np.integer)
-    outputs = int(targets.max()) + 1 if category and len(targets) else 1
-    if len(images) < 2 or (category and len(np.unique(targets)) < 2):
-        raise ValueError(f"task must be told by two images or more of two levels or more, got {len(images)} images")
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)
-        network = ConvFeatures(images.shape[1], images.shape[2], 16, outputs)
-    generator = torch.Generator().manual_seed(seed)
-    optimiser = torch.optim.Adam(network.parameters(), lr=2e-3)
-    truth = torch.from_numpy(targets if category else targets.astype(np.float32))
-    network.train()
-    for _ in range(steps):
-        chosen = torch.randint(len(images), (min(_BATCH, len(images)),), generator=generator).numpy()
-        pictures = torch.from_numpy(np.asarray(images[chosen]).astype(np.float32) / (2**bits - 1))
-        answers = network(pictures)
-        wanted = truth[chosen]
-        loss = F.cross_entropy(answers, wanted) if category else F.mse_loss(answers[:, 0], wanted)
-        optimiser.zero_grad()
-        loss.backward()  # type: ignore[no-untyped-call]
-        optimiser.step()
-    return network.eval().requires_grad_(False)
+
+    def pictures(chosen: NDArray[np.int64]) -> Tensor:
+        return torch.from_numpy(np.asarray(images[chosen]).astype(np.float32) / (2**bits - 1))
+
+    return train_task_reader(
+        lambda outputs: ConvFeatures(images.shape[1], images.shape[2], 16, outputs),
+        pictures,
+        targets,
+        "images",
+        batch_size=_BATCH,
+        learning_rate=2e-3,
+        steps=steps,
+        seed=seed,
+    )
