@@ -17,11 +17,11 @@ import pytest
 import torch
 from sklearn.datasets import load_digits
 
-from veilray.flows import Glow, GlowConfig, Progress, TrainingConfig, train
+from veilray.flows import FlowTraining, Glow, GlowConfig, Progress, train
 from veilray.flows.training import LOG_FILE
 
 TOY = GlowConfig(size=8, channels=1, bits=8, levels=2, steps=3, width=16)
-QUICK = TrainingConfig(epochs=3, batch_size=32, learning_rate=2e-3, warmup_epochs=0.5, ema_decay=0.9, seed=3)
+QUICK = FlowTraining(epochs=3, batch_size=32, learning_rate=2e-3, warmup_epochs=0.5, ema_decay=0.9, seed=3)
 
 
 def log(folder: Path) -> list[dict[str, Any]]:
@@ -97,9 +97,9 @@ def test_an_interrupted_run_resumes_bit_for_bit(
 SCRIPT = """
 import sys, numpy as np, torch
 torch.set_num_threads(1)
-from veilray.flows import Glow, GlowConfig, TrainingConfig, train
+from veilray.flows import Glow, GlowConfig, FlowTraining, train
 images = np.load(sys.argv[1], mmap_mode="r")
-config = TrainingConfig(epochs=3, batch_size=32, learning_rate=2e-3, warmup_epochs=0.5, ema_decay=0.9, seed=3,
+config = FlowTraining(epochs=3, batch_size=32, learning_rate=2e-3, warmup_epochs=0.5, ema_decay=0.9, seed=3,
                         checkpoint_minutes=1e-9)
 def tell(progress):
     print(progress.epoch, progress.batch, flush=True)
@@ -256,7 +256,7 @@ def test_nothing_is_pickled(trained: tuple[Glow, Path]) -> None:
 )
 def test_settings_out_of_range_are_named(field: str, value: float) -> None:
     with pytest.raises(ValueError, match=f"{field} must be .*, got {value}"):
-        TrainingConfig(**{**asdict(QUICK), field: value})
+        FlowTraining(**{**asdict(QUICK), field: value})
 
 
 def test_too_few_images_are_named(tmp_path: Path, images: np.ndarray) -> None:

@@ -15,6 +15,7 @@ from typing import Any, Self
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from veilray.autoencoders.base import (
@@ -26,14 +27,18 @@ from veilray.autoencoders.base import (
     check_fit,
 )
 from veilray.autoencoders.network import VaeNetwork
-from veilray.autoencoders.training import Schedule, train
 from veilray.networks.artefact import check_tensors
 from veilray.networks.blocks import seeded
 from veilray.networks.evidence import drawn, evidence_terms
+from veilray.networks.loop import Loop, cosine, shuffled_rows
+from veilray.networks.settings import TrainingSettings
 
 __all__ = ["VaeConfig", "VariationalAutoencoder"]
 
 _MOST_WIDTH = 4096
+_WARM_UP = 50
+_WEIGHT_DECAY = 1e-2
+_LARGEST_GRADIENT = 1.0
 _ROUNDING = 1 / 12
 """Variance of a grey level's place within its bin."""
 _STATISTICS = 2000
@@ -115,11 +120,10 @@ class VariationalAutoencoder(Autoencoder):
         shape = check_fit(images, validation, features)
         chosen = _default_width(shape.size) if width is None else width
         config = VaeConfig(shape.size, shape.channels, shape.features, chosen, kl_weight, noise)
-        schedule = Schedule(epochs, batch_size, learning_rate, max_minutes, seed)
+        settings = TrainingSettings(epochs, batch_size, learning_rate, _WEIGHT_DECAY, seed, max_minutes)
         started = time.monotonic()
         fitted = seeded(lambda: cls(config, *_standard(images)), seed)
-        train(fitted.network, images, fitted._loss, schedule, on_progress)
-        fitted.network.eval()
+        fitted._train(images, settings, on_progress)
         if noise is None:
             fitted.variance = fitted._best_variance(images)
         parameters = sum(weight.numel() for weight in fitted.network.parameters())
@@ -127,6 +131,41 @@ class VariationalAutoencoder(Autoencoder):
         fitted.figures = {**fitted._measure(validation), "kl_bits": kl_bits, "parameters": parameters}
         fitted.figures["seconds"] = round(time.monotonic() - started, 3)
         return fitted
+
+    def _train(self, images: Images, settings: TrainingSettings, on_progress: OnProgress | None) -> None:
+        """Lower the bound in place; the rate falls to 0 at the last step, or minute where those run faster."""
+        batch, rate = min(settings.batch_size, len(images)), settings.learning_rate
+        steps = len(images) // batch
+        generator = torch.Generator().manual_seed(settings.seed)
+        weights = self.network.parameters()
+        optimiser = torch.optim.AdamW(weights, rate, weight_decay=settings.weight_decay, fused=True)
+        bits = 0.0
+
+        def loss(chosen: NDArray[np.int64]) -> Tensor:
+            nonlocal bits
+            nats, bits = self._loss(images[chosen], generator)
+            return nats
+
+        def report() -> None:
+            if on_progress:
+                note = f"epoch {loop.state.epoch + 1} of {settings.epochs}: {bits:.3f} bits/dim"
+                on_progress(loop.step, settings.epochs * steps, note)
+
+        loop = Loop(
+            self.network,
+            optimiser,
+            lambda epoch: shuffled_rows(len(images), batch, settings.seed, epoch),
+            loss,
+            epochs=settings.epochs,
+            steps=steps,
+            schedule=cosine(optimiser, rate, _WARM_UP),
+            clip_norm=_LARGEST_GRADIENT,
+            max_minutes=settings.max_minutes,
+            on_step=report,
+            advice=f"use --learning-rate {rate / 3:.1g}",
+        )
+        loop.run()
+        self.network.eval()
 
     def _encode(self, images: Tensor, generator: torch.Generator | None) -> Tensor:
         pictures = self._standardised(images)

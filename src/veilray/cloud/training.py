@@ -19,8 +19,9 @@ from torch.nn.functional import cross_entropy, softmax
 from veilray.cloud.networks import NETWORKS
 from veilray.networks.blocks import seeded
 from veilray.networks.loop import Epoch, Loop, one_cycle
+from veilray.networks.settings import TrainingSettings
 
-__all__ = ["Schedule", "TrainingFigures", "check_seed", "fit_network", "probabilities"]
+__all__ = ["CLOUD_TRAINING", "TrainingFigures", "fit_network", "probabilities"]
 
 _PREDICTED_AT_ONCE = 512
 _VALIDATION_SHARE = 10
@@ -29,25 +30,8 @@ _SHIFT_SHARE = 16
 """Pictures are shifted by up to a sixteenth of the side."""
 
 
-@dataclass(frozen=True)
-class Schedule:
-    """Fixed before the pictures are seen.
-
-    Raises:
-        ValueError: for values that cannot train.
-    """
-
-    epochs: int = 20
-    batch_size: int = 64
-    learning_rate: float = 2e-3
-    weight_decay: float = 0.05
-
-    def __post_init__(self) -> None:
-        for what, value, most in (("epochs", self.epochs, 10**6), ("batch size", self.batch_size, 2**20)):
-            if not 1 <= value <= most:
-                raise ValueError(f"{what} must be 1 to {most:,}, got {value}")
-        if not 0 < self.learning_rate <= 1:
-            raise ValueError(f"learning rate must be above 0 and at most 1, got {self.learning_rate}")
+CLOUD_TRAINING = TrainingSettings(epochs=20, batch_size=64, learning_rate=2e-3, weight_decay=0.05)
+"""What is trained with if nothing else is said."""
 
 
 @dataclass(frozen=True)
@@ -71,8 +55,7 @@ def fit_network(
     classes: int,
     *,
     network: str = "level-sets",
-    schedule: Schedule | None = None,
-    seed: int = 0,
+    settings: TrainingSettings = CLOUD_TRAINING,
     on_progress: Callable[..., None] | None = None,
 ) -> tuple[nn.Sequential, TrainingFigures]:
     """Train a new network; works on raw pictures as on obfuscated ones, in the same time.
@@ -82,7 +65,7 @@ def fit_network(
         targets: `(n,)` classes from 0.
         classes: how many there are.
         network: a registered name.
-        seed: of weights, held-out tenth, order and shifts.
+        settings: how to train; the seed is of weights, held-out tenth, order and shifts.
         on_progress: called with (done, total, note) after each epoch.
 
     Returns:
@@ -92,16 +75,14 @@ def fit_network(
         ValueError: for too few pictures, classes or pictures of one, an unknown network, or a loss that is not finite.
     """
     _check(images, targets, classes)
-    check_seed(seed)
-    plan = schedule or Schedule()
-    rng = np.random.default_rng(seed)
+    rng = np.random.default_rng(settings.seed)
     held = _held_out(targets, rng)
     pixels, truth = torch.from_numpy(images), torch.from_numpy(targets)
     train, validation = torch.from_numpy(np.flatnonzero(~held)), torch.from_numpy(np.flatnonzero(held))
     model = seeded(lambda: NETWORKS[network](images.shape[1], images.shape[2], classes), int(rng.integers(2**62)))
     model = model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-    batches = max(len(train) // plan.batch_size, 1)
-    optimiser = torch.optim.AdamW(model.parameters(), lr=plan.learning_rate, weight_decay=plan.weight_decay)
+    batches = max(len(train) // settings.batch_size, 1)
+    optimiser = torch.optim.AdamW(model.parameters(), lr=settings.learning_rate, weight_decay=settings.weight_decay)
     shown = 0.0
 
     def shuffled(epoch: int) -> Iterable[Tensor]:
@@ -113,17 +94,18 @@ def fit_network(
         nonlocal shown
         shown += epoch.training_seconds
         if on_progress:
-            on_progress(epoch.number, plan.epochs, f"validation loss {epoch.figure:.3f}")
+            on_progress(epoch.number, settings.epochs, f"validation loss {epoch.figure:.3f}")
 
     loop = Loop(
         model,
         optimiser,
         shuffled,
         lambda chosen: cross_entropy(model(_shifted(_scaled(pixels[chosen]), rng)), truth[chosen]),
-        epochs=plan.epochs,
+        epochs=settings.epochs,
         steps=batches,
-        schedule=one_cycle(optimiser, plan.learning_rate, plan.epochs * batches),
+        schedule=one_cycle(optimiser, settings.learning_rate, settings.epochs * batches),
         validate=lambda: float(cross_entropy(_logits(model, pixels[validation]), truth[validation])),
+        max_minutes=settings.max_minutes,
         on_epoch=report,
     )
     started = time.perf_counter()
@@ -137,9 +119,9 @@ def fit_network(
         validation_loss=round(float(loop.state.best or 0.0), 4),
         validation_accuracy=round(float(right.double().mean()), 4),
         best_epoch=loop.state.best_epoch,
-        epochs=plan.epochs,
+        epochs=loop.state.epoch,
         seconds=round(time.perf_counter() - started, 2),
-        seconds_per_epoch=round(shown / plan.epochs, 4),
+        seconds_per_epoch=round(shown / max(loop.state.epoch, 1), 4),
         parameters=sum(parameter.numel() for parameter in model.parameters()),
     )
 
@@ -151,12 +133,6 @@ def probabilities(
     logits = _logits(model, torch.from_numpy(images), on_progress)
     result: NDArray[np.float64] = softmax(logits.double(), dim=1).numpy()
     return result
-
-
-def check_seed(seed: int) -> None:
-    """Raises ValueError for a seed that is no unsigned number of 32 bits, as every seed of this project is."""
-    if not 0 <= seed < 2**32:
-        raise ValueError(f"seed must be 0 to {2**32 - 1}, got {seed}")
 
 
 def _check(images: NDArray[np.uint8], targets: NDArray[np.int64], classes: int) -> None:

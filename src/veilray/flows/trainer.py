@@ -17,7 +17,7 @@ import torch
 from torch import Tensor, nn
 
 from veilray.durable import write_bytes
-from veilray.flows.training_config import Outcome, Progress, TrainingConfig
+from veilray.flows.training_config import FlowTraining, Outcome, Progress
 from veilray.networks.checkpoint import Checkpoint
 from veilray.networks.loop import Epoch, Loop, State, Stopped, set_rate, shuffled_rows
 
@@ -53,7 +53,7 @@ class Trainer(ABC):
         self,
         flow: nn.Module,
         items: int,
-        config: TrainingConfig,
+        config: FlowTraining,
         checkpoint: Checkpoint,
         on_progress: Callable[[Progress], None] | None,
     ) -> None:
@@ -65,7 +65,9 @@ class Trainer(ABC):
         self.history: list[dict[str, float | int]] = []
         self._saved = time.monotonic()
         self.weights = list(flow.parameters())
-        self.optimiser = torch.optim.Adam(self.weights, lr=config.learning_rate, fused=True)
+        self.optimiser = torch.optim.AdamW(
+            self.weights, lr=config.learning_rate, weight_decay=config.weight_decay, fused=True
+        )
         self.loop = Loop(
             flow,
             self.optimiser,
@@ -125,8 +127,6 @@ class Trainer(ABC):
 
     def _outcome(self, stopped: Stopped) -> Outcome:
         run = self.loop.state
-        if run.best is None:  # the time was up within the first epoch: the average so far is all there is
-            self.loop.remember(self.loop.figure(), 1)
         self.loop.restore_best()
         self.module.eval()
         train_bits = self.history[run.best_epoch - 1]["train_bits"] if self.history else run.loss / max(1, run.batch)

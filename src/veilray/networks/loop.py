@@ -145,13 +145,15 @@ class Loop(Generic[Batch]):
         if self.ema_decay is not None:
             _copy(self.average, self._followed)
 
-    def remember(self, figure: float, epoch: int) -> None:
+    def _remember(self, figure: float, epoch: int) -> None:
         """Take the average as it is, or the weights without one, as the best so far."""
         self.state.best, self.state.best_epoch = figure, epoch
         _copy(self.best, self.average)
 
     def restore_best(self) -> None:
-        """Give the network the tensors of its best epoch."""
+        """Give the network the tensors of its best epoch; as they are now, if the time was up within the first one."""
+        if self.state.best is None:
+            self._remember(self.figure(), 1)
         _copy(self._followed, self.best)
 
     def _epoch(self) -> bool:
@@ -199,7 +201,7 @@ class Loop(Generic[Batch]):
                     f"the validation loss must be finite, got {figure} after epoch {number}: {self.advice}"
                 )
             if state.best is None or figure < state.best:
-                self.remember(figure, number)
+                self._remember(figure, number)
             self._clock()
         seconds = state.epoch_seconds
         state.epoch, state.batch, state.loss, state.epoch_seconds = number, 0, 0.0, 0.0
