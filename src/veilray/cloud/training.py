@@ -7,7 +7,7 @@ lowest log loss on a tenth of the pictures.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -18,13 +18,12 @@ from torch.nn.functional import cross_entropy, softmax
 
 from veilray.cloud.networks import NETWORKS
 from veilray.networks.blocks import seeded
+from veilray.networks.classification import held_out_tenth, logits_of, shuffled_parts
 from veilray.networks.loop import Epoch, Loop, one_cycle
 from veilray.networks.settings import TrainingSettings
 
 __all__ = ["CLOUD_TRAINING", "TrainingFigures", "fit_network", "probabilities"]
 
-_PREDICTED_AT_ONCE = 512
-_VALIDATION_SHARE = 10
 _FEWEST = 20
 _SHIFT_SHARE = 16
 """Pictures are shifted by up to a sixteenth of the side."""
@@ -76,7 +75,7 @@ def fit_network(
     """
     _check(images, targets, classes)
     rng = np.random.default_rng(settings.seed)
-    held = _held_out(targets, rng)
+    held = held_out_tenth(targets, rng)  # the cloud does not know whose pictures they are
     pixels, truth = torch.from_numpy(images), torch.from_numpy(targets)
     train, validation = torch.from_numpy(np.flatnonzero(~held)), torch.from_numpy(np.flatnonzero(held))
     model = seeded(lambda: NETWORKS[network](images.shape[1], images.shape[2], classes), int(rng.integers(2**62)))
@@ -84,11 +83,6 @@ def fit_network(
     batches = max(len(train) // settings.batch_size, 1)
     optimiser = torch.optim.AdamW(model.parameters(), lr=settings.learning_rate, weight_decay=settings.weight_decay)
     shown = 0.0
-
-    def shuffled(epoch: int) -> Iterable[Tensor]:
-        del epoch
-        order = torch.from_numpy(rng.permutation(len(train)))
-        return torch.tensor_split(train[order], batches)
 
     def report(epoch: Epoch) -> None:
         nonlocal shown
@@ -99,12 +93,12 @@ def fit_network(
     loop = Loop(
         model,
         optimiser,
-        shuffled,
+        lambda _: shuffled_parts(train, batches, rng),
         lambda chosen: cross_entropy(model(_shifted(_scaled(pixels[chosen]), rng)), truth[chosen]),
         epochs=settings.epochs,
         steps=batches,
         schedule=one_cycle(optimiser, settings.learning_rate, settings.epochs * batches),
-        validate=lambda: float(cross_entropy(_logits(model, pixels[validation]), truth[validation])),
+        validate=lambda: float(cross_entropy(logits_of(model, pixels[validation], _scaled), truth[validation])),
         max_minutes=settings.max_minutes,
         on_epoch=report,
     )
@@ -112,7 +106,7 @@ def fit_network(
     loop.run()
     loop.restore_best()
     model.eval()
-    right = _logits(model, pixels[validation]).argmax(dim=1) == truth[validation]
+    right = logits_of(model, pixels[validation], _scaled).argmax(dim=1) == truth[validation]
     return model, TrainingFigures(
         training_images=len(train),
         validation_images=len(validation),
@@ -130,7 +124,7 @@ def probabilities(
     model: nn.Module, images: NDArray[np.uint8], on_progress: Callable[..., None] | None = None
 ) -> NDArray[np.float64]:
     """The probability of each class `(n, classes)`, each picture by itself."""
-    logits = _logits(model, torch.from_numpy(images), on_progress)
+    logits = logits_of(model, torch.from_numpy(images), _scaled, on_progress)
     result: NDArray[np.float64] = softmax(logits.double(), dim=1).numpy()
     return result
 
@@ -145,14 +139,6 @@ def _check(images: NDArray[np.uint8], targets: NDArray[np.int64], classes: int) 
         raise ValueError(f"labels must be of two classes or more with 2 images or more each, got {counts.tolist()}")
 
 
-def _held_out(targets: NDArray[np.int64], rng: np.random.Generator) -> NDArray[np.bool_]:
-    """A tenth of the rows, each class in proportion; the cloud does not know whose pictures they are."""
-    order = rng.permutation(len(targets))
-    held = np.zeros(len(targets), np.bool_)
-    held[order[np.argsort(targets[order], kind="stable")][_VALIDATION_SHARE // 2 :: _VALIDATION_SHARE]] = True
-    return held
-
-
 def _scaled(pixels: Tensor) -> Tensor:
     return (pixels.float() / 255).contiguous(memory_format=torch.channels_last)
 
@@ -164,14 +150,3 @@ def _shifted(images: Tensor, rng: np.random.Generator) -> Tensor:
     rows = (torch.arange(height) + down).clamp(0, height - 1)
     columns = (torch.arange(width) + right).clamp(0, width - 1)
     return images[:, :, rows][:, :, :, columns]
-
-
-@torch.no_grad()
-def _logits(model: nn.Module, pixels: Tensor, on_progress: Callable[..., None] | None = None) -> Tensor:
-    model.eval()
-    parts = []
-    for start in range(0, len(pixels), _PREDICTED_AT_ONCE):
-        parts.append(model(_scaled(pixels[start : start + _PREDICTED_AT_ONCE])))
-        if on_progress:
-            on_progress(min(start + _PREDICTED_AT_ONCE, len(pixels)), len(pixels))
-    return torch.cat(parts)

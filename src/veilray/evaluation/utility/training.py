@@ -9,7 +9,7 @@ enough to do so within a few epochs is also shown blends of images (Zhang et al.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -20,6 +20,7 @@ from torch.nn.functional import cross_entropy
 
 from veilray.evaluation.utility.base import Floats, validation_rows
 from veilray.networks.blocks import seeded
+from veilray.networks.classification import logits_of, shuffled_parts
 from veilray.networks.loop import Loop, one_cycle
 
 __all__ = ["Augment", "Schedule", "probabilities", "train_network"]
@@ -28,7 +29,6 @@ Augment = Callable[[Tensor, np.random.Generator], Tensor]
 
 AVERAGE_DECAY = 0.99
 """Of the moving average: it remembers about a hundred steps, a tenth of a run; fewer while it is young."""
-PREDICTION_BATCH = 512
 
 
 @dataclass(frozen=True)
@@ -99,11 +99,6 @@ def train_network(
     optimiser = torch.optim.AdamW(_groups(network, schedule.weight_decay), lr=schedule.learning_rate, fused=True)
     batch_loss = _blended_loss if schedule.mixup else _loss
 
-    def shuffled(epoch: int) -> Iterable[Tensor]:
-        del epoch
-        order = torch.from_numpy(rng.permutation(len(train))).to(train.device)
-        return torch.tensor_split(train[order], batches)
-
     def loss(chosen: Tensor) -> Tensor:
         batch = inputs[chosen] if augment is None else augment(inputs[chosen], rng)
         return batch_loss(network, batch, targets[chosen], rng)
@@ -111,13 +106,13 @@ def train_network(
     loop = Loop(
         network,
         optimiser,
-        shuffled,
+        lambda _: shuffled_parts(train, batches, rng),
         loss,
         epochs=epochs,
         steps=batches,
         schedule=one_cycle(optimiser, schedule.learning_rate, epochs * batches),
         ema_decay=AVERAGE_DECAY,
-        validate=lambda: float(cross_entropy(_logits(network, inputs[validation]), targets[validation])),
+        validate=lambda: float(cross_entropy(logits_of(network, inputs[validation]), targets[validation])),
         patience=schedule.patience(len(train)),
     )
     loop.run()
@@ -127,7 +122,7 @@ def train_network(
 
 def probabilities(network: nn.Module, inputs: Tensor) -> Floats:
     """Return the probability of each class `(n, classes)`, in batches."""
-    logits = _logits(network, inputs).double().cpu()
+    logits = logits_of(network, inputs).double().cpu()
     result: Floats = logits.softmax(dim=1).numpy()
     return result
 
@@ -142,12 +137,6 @@ def _blended_loss(network: nn.Module, batch: Tensor, targets: Tensor, rng: np.ra
     other = torch.from_numpy(rng.permutation(len(batch))).to(batch.device)
     logits = network(batch.lerp(batch[other], 1 - part))
     return part * cross_entropy(logits, targets) + (1 - part) * cross_entropy(logits, targets[other])
-
-
-@torch.no_grad()
-def _logits(network: nn.Module, inputs: Tensor) -> Tensor:
-    network.eval()
-    return torch.cat([network(part) for part in torch.split(inputs, PREDICTION_BATCH)])
 
 
 def _groups(network: nn.Module, weight_decay: float) -> list[dict[str, object]]:
