@@ -164,6 +164,16 @@ def test_stops_when_validation_no_longer_improves(tmp_path: Path, images: np.nda
     assert result.validation_bits == min(line["validation_bits"] for line in log(tmp_path))
 
 
+def test_the_average_begins_where_the_first_batch_set_the_weights(tmp_path: Path, images: np.ndarray) -> None:
+    """A rate of nearly nothing moves no weight, so the average of any decay is what the first batch set."""
+    flows = [Glow(TOY, seed=1) for _ in range(2)]
+    for flow, decay in zip(flows, (0.0, 0.999), strict=True):
+        still = replace(QUICK, epochs=1, learning_rate=1e-12, ema_decay=decay)
+        train(flow, images, images[:8], still, tmp_path / str(decay))
+    for own, averaged in zip(*(flow.parameters() for flow in flows), strict=True):
+        assert torch.allclose(own, averaged, atol=1e-6)
+
+
 def test_a_loss_that_is_not_finite_stops_with_advice(
     tmp_path: Path, images: np.ndarray, monkeypatch: pytest.MonkeyPatch
 ) -> None:

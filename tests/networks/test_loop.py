@@ -96,12 +96,28 @@ def test_the_average_is_validated_and_the_weights_go_on() -> None:
     assert network.weight.item() == pytest.approx(seen[0])
 
 
+def test_an_average_counts_the_batches_that_its_statistics_are_of() -> None:
+    network = nn.Sequential(nn.BatchNorm1d(1), line())
+    run = loop(network, ema_decay=0.9, validate=lambda: 0.0)
+    run.run()
+    assert dict(zip(run.names, run.average, strict=True))["0.num_batches_tracked"].item() == 12
+
+
+def test_an_average_begins_anew_where_the_first_batch_sets_weights() -> None:
+    network = line()
+    run = loop(network, ema_decay=0.9)
+    nn.init.constant_(network.weight, 7.0)
+    run.restart_average()
+    assert run.average[0].item() == 7.0
+
+
 def test_time_ends_a_run_within_an_epoch(monkeypatch: pytest.MonkeyPatch) -> None:
     clock = itertools.count(0, 1.0)
     monkeypatch.setattr(loops.time, "monotonic", lambda: next(clock))
-    run = loop(line(), epochs=10**6, max_minutes=1.0)
+    run = loop(line(), epochs=2, steps=1000, max_minutes=1.0)
     assert run.run() == "time"
     assert 0 < run.step < 60
+    assert run.state.epoch == 0
 
 
 def test_a_schedule_is_told_the_step_and_the_share_that_is_done() -> None:
