@@ -33,6 +33,7 @@ from veilray.methods.obfuscation.keys import Key
 from veilray.methods.obfuscation.survival import family_figures
 from veilray.methods.training_record import training_statement
 from veilray.networks.artefact import digest_of, metadata_of, packed, read_tensors, unpacked
+from veilray.networks.settings import check_seed
 from veilray.privacy import Entropy, ModelTraining, SystemEntropy
 from veilray.privacy.guarantee import EMPIRICAL
 
@@ -168,8 +169,7 @@ class Obfuscation:
         Raises:
             ValueError: for a recipe that does not fit, fewer than 10 images, or a folder that already holds a model.
         """
-        if not 0 <= seed < 2**32:
-            raise ValueError(f"seed must be 0 to {2**32 - 1}, got {seed}")
+        check_seed(seed)
         maps = MapFamily(map_levels, map_smoothness, map_scope, map_batch)
         recipe = Recipe(size, channels, encoder, order, maps, encoding)
         training = training_statement(training_data, statement)
