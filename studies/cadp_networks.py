@@ -35,7 +35,7 @@ from numpy.typing import NDArray
 
 from datasets import digits, kermany
 from veilray.evaluation.bootstrap import mean
-from veilray.flows import Condition, ConditionalGlow, ConditionConfig, GlowConfig, TrainingConfig, train
+from veilray.flows import Condition, ConditionalGlow, ConditionConfig, FlowTraining, GlowConfig, train
 from veilray.images import Collection, Geometry, manifest_root
 from veilray.methods.baselines import AS_CONFIGURED, AS_RUN, CADPAsPublished, CADPConfig, CADPNetwork
 
@@ -189,7 +189,7 @@ def _train(flow: ConditionalGlow, data: Set, minutes: float) -> float:
                 flow,
                 data.images[VALIDATION:],
                 data.images[:VALIDATION],
-                TrainingConfig(epochs=10**6, batch_size=BATCH, patience=None, max_minutes=left, warmup_epochs=0.5),
+                FlowTraining(epochs=10**6, batch_size=BATCH, patience=None, max_minutes=left, warmup_epochs=0.5),
                 folder,
                 resume=True,
                 conditions=lambda chosen, _: _told(data.labels[VALIDATION:][chosen]),

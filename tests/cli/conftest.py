@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -86,7 +86,7 @@ def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="session")
 def house(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Models of obfuscation, a key, pictures, what was made of them, and a classifier; read only."""
-    from veilray.cloud import Schedule, cloud_train
+    from veilray.cloud import CLOUD_TRAINING, cloud_train
     from veilray.images import Collection
     from veilray.methods.obfuscation import Key, Obfuscation, obfuscate_folder
 
@@ -104,7 +104,7 @@ def house(tmp_path_factory: pytest.TempPathFactory) -> Path:
     with Collection.open(folder / "private.npz") as private:
         private.scan()
         obfuscate_folder(private, Obfuscation.load(folder / "batches"), key, folder / "out", folder / "record")
-    cloud_train(folder / "out", folder / "classifier", schedule=Schedule(epochs=1))
+    cloud_train(folder / "out", folder / "classifier", settings=replace(CLOUD_TRAINING, epochs=1))
     return folder
 
 

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
 
-from veilray.cloud import Schedule, fit_network
+from veilray.cloud import CLOUD_TRAINING, fit_network
 from veilray.cloud.level_sets import TOLD, level_sets
 from veilray.cloud.training import probabilities
 
@@ -62,8 +64,8 @@ def test_a_map_for_each_picture_hides_from_a_plain_network_what_level_sets_tell(
     images = np.stack([rng.permutation(256)[picture] for picture in rippled])[:, None].astype(np.uint8)
     right = {}
     for network in ("level-sets", "cnn"):
-        schedule = Schedule(epochs=4, batch_size=16)
-        model, _ = fit_network(images[:240], sizes[:240], 2, network=network, schedule=schedule, seed=0)
+        settings = replace(CLOUD_TRAINING, epochs=4, batch_size=16)
+        model, _ = fit_network(images[:240], sizes[:240], 2, network=network, settings=settings)
         right[network] = float((probabilities(model, images[240:]).argmax(axis=1) == sizes[240:]).mean())
     assert right["level-sets"] > 0.95
     assert right["cnn"] < 0.7

@@ -8,25 +8,26 @@ import json
 import subprocess
 import sys
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 import veilray.cloud
-from veilray.cloud import Schedule, cloud_predict, cloud_train, load_classifier
+from veilray.cloud import CLOUD_TRAINING, cloud_predict, cloud_train, load_classifier
 from veilray.errors import Refused
 from veilray.images import Collection
 from veilray.methods.obfuscation import Obfuscation, new_key
 
 Hand = Callable[..., Path]
-SHORT = Schedule(epochs=6, batch_size=16)
+SHORT = replace(CLOUD_TRAINING, epochs=6, batch_size=16)
 
 
 @pytest.fixture(scope="module")
 def trained(handed: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     out = tmp_path_factory.mktemp("cloud") / "classifier"
-    cloud_train(handed, out, schedule=SHORT)
+    cloud_train(handed, out, settings=SHORT)
     return out
 
 
@@ -48,7 +49,7 @@ def test_frames_without_labels_are_predicted_alike(trained: Path, hand: Hand, tm
 
 
 def test_three_classes_are_learned(hand: Hand, tmp_path: Path) -> None:
-    classifier = cloud_train(hand(150, seed=4, classes=3), tmp_path / "c", schedule=SHORT)
+    classifier = cloud_train(hand(150, seed=4, classes=3), tmp_path / "c", settings=SHORT)
     assert classifier.card.levels == ("left", "middle", "right")
     assert cloud_predict(tmp_path / "c", hand(60, seed=5, classes=3), tmp_path / "p.csv").figures["accuracy"] > 0.8
 
@@ -115,9 +116,10 @@ def test_the_cloud_opens_nothing_but_what_it_was_handed(hand: Hand, house: Path,
         "import json, sys, pathlib\n"
         "opened = []\n"
         "sys.addaudithook(lambda event, args: opened.append(str(args[0])) if event == 'open' else None)\n"
-        "from veilray.cloud import Schedule, cloud_predict, cloud_train\n"
+        "from dataclasses import replace\n"
+        "from veilray.cloud import CLOUD_TRAINING, cloud_predict, cloud_train\n"
         "given, out = map(pathlib.Path, sys.argv[1:])\n"
-        "cloud_train(given, out / 'c', schedule=Schedule(epochs=1))\n"
+        "cloud_train(given, out / 'c', settings=replace(CLOUD_TRAINING, epochs=1))\n"
         "cloud_predict(out / 'c', given, out / 'p.csv')\n"
         "(out / 'told.json').write_text(json.dumps([opened, sorted(sys.modules)]))\n"
     )

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
 
-from veilray.cloud import NETWORKS, Schedule, fit_network
+from veilray.cloud import CLOUD_TRAINING, NETWORKS, fit_network
 from veilray.cloud.training import probabilities
 
 
@@ -35,7 +37,7 @@ def test_every_network_takes_every_size(network: str, channels: int, size: int, 
 def test_every_network_learns_two_classes_or_more(network: str, classes: int) -> None:
     images, targets = halves(120, 0, classes)
     model, figures = fit_network(
-        images, targets, classes, network=network, schedule=Schedule(epochs=6, batch_size=16), seed=1
+        images, targets, classes, network=network, settings=replace(CLOUD_TRAINING, epochs=6, batch_size=16, seed=1)
     )
     fresh, truth = halves(60, 1, classes)
     rows = probabilities(model, fresh)
@@ -49,7 +51,7 @@ def test_a_seed_repeats_a_training_and_leaves_torchs_own_alone() -> None:
     images, targets = halves(60, 0)
     before = torch.random.get_rng_state()
     first, second, other = (
-        fit_network(images, targets, 2, schedule=Schedule(epochs=1), seed=seed)[0] for seed in (3, 3, 4)
+        fit_network(images, targets, 2, settings=replace(CLOUD_TRAINING, epochs=1, seed=seed))[0] for seed in (3, 3, 4)
     )
     assert torch.equal(before, torch.random.get_rng_state())
     assert all(torch.equal(a, b) for a, b in zip(first.parameters(), second.parameters(), strict=True))
@@ -63,7 +65,7 @@ def test_progress_is_told_after_each_epoch() -> None:
         images,
         targets,
         2,
-        schedule=Schedule(epochs=3),
+        settings=replace(CLOUD_TRAINING, epochs=3),
         on_progress=lambda done, total, note: told.append((done, total)),
     )
     assert told == [(1, 3), (2, 3), (3, 3)]
@@ -81,9 +83,3 @@ def test_what_cannot_be_learned_is_refused(count: int, targets: list[int], messa
     truth = np.resize(np.array(targets, np.int64), count)
     with pytest.raises(ValueError, match=message):
         fit_network(np.zeros((count, 1, 28, 28), np.uint8), truth, 2)
-
-
-@pytest.mark.parametrize("given", [{"epochs": 0}, {"batch_size": 0}, {"learning_rate": 0.0}, {"learning_rate": 2.0}])
-def test_schedules_that_cannot_train_are_refused(given: dict[str, float]) -> None:
-    with pytest.raises(ValueError, match="must be"):
-        Schedule(**given)  # type: ignore[arg-type]

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import torch
 
-from veilray.flows import Glow, GlowConfig, TrainingConfig, train
+from veilray.flows import FlowTraining, Glow, GlowConfig, train
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -43,7 +43,7 @@ def validation() -> np.ndarray:
 
 
 TOY = GlowConfig(size=8, channels=1, bits=8, levels=2, steps=3, width=16)
-QUICK = TrainingConfig(epochs=3, batch_size=32, learning_rate=2e-3, warmup_epochs=0.5, ema_decay=0.9, seed=3)
+QUICK = FlowTraining(epochs=3, batch_size=32, learning_rate=2e-3, warmup_epochs=0.5, ema_decay=0.9, seed=3)
 
 
 @pytest.fixture(scope="session")
@@ -51,5 +51,5 @@ def trained(tmp_path_factory: pytest.TempPathFactory, images: np.ndarray, valida
     """A Glow trained for some epochs, and the folder of its run."""
     folder = tmp_path_factory.mktemp("trained")
     flow = Glow(TOY, seed=1)
-    train(flow, images, validation, TrainingConfig(**{**QUICK.__dict__, "epochs": 12}), folder)
+    train(flow, images, validation, FlowTraining(**{**QUICK.__dict__, "epochs": 12}), folder)
     return flow, folder

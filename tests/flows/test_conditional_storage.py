@@ -93,7 +93,7 @@ def test_a_flow_of_the_other_kind_is_refused(folder: Path, tmp_path: Path) -> No
         ({"conditions": {"continuous": 4}}, "got another config"),
         ({"conditions": {"continuous": 2, "categorical": [3], "colour": 1}}, "must describe a ConditionalGlow"),
         ({"conditions": None}, "must describe a ConditionalGlow"),
-        ({"kind": "spline"}, "must be of format 'veilray-flow' and kind glow or conditional-glow or tabular"),
+        ({"kind": "spline"}, "kind must be glow or conditional-glow or tabular, got 'spline'"),
         ({"kind": "glow"}, "must be a ConditionalGlow, got a Glow"),
     ],
 )

@@ -15,16 +15,16 @@ from veilray.flows import (
     ConditionalGlow,
     ConditionConfig,
     Conditions,
+    FlowTraining,
     Glow,
     GlowConfig,
     Progress,
-    TrainingConfig,
     TrainingResult,
     train,
 )
 
 SHAPE = GlowConfig(size=8, channels=1, bits=8, levels=1, steps=3, width=16)
-QUICK = TrainingConfig(epochs=2, batch_size=32, learning_rate=2e-3, warmup_epochs=0.5, ema_decay=0.9, seed=3)
+QUICK = FlowTraining(epochs=2, batch_size=32, learning_rate=2e-3, warmup_epochs=0.5, ema_decay=0.9, seed=3)
 CODE = ConditionConfig(2, embedding=16, maps=2)
 
 
@@ -78,7 +78,7 @@ def test_true_labels_lower_the_bits_and_steer_the_samples(tmp_path: Path) -> Non
     images = (digits.images[chosen] * 15.9).astype(np.uint8)[:, None]
     labels = digits.target[chosen]
     shuffled = np.random.default_rng(0).permutation(labels)
-    config = TrainingConfig(epochs=8, batch_size=32, learning_rate=3e-3, warmup_epochs=0.5, ema_decay=0.9)
+    config = FlowTraining(epochs=8, batch_size=32, learning_rate=3e-3, warmup_epochs=0.5, ema_decay=0.9)
     results: list[TrainingResult] = []
     flows: list[ConditionalGlow] = []
     for index, known in enumerate((labels, shuffled)):

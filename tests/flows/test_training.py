@@ -17,11 +17,11 @@ import pytest
 import torch
 from sklearn.datasets import load_digits
 
-from veilray.flows import Glow, GlowConfig, Progress, TrainingConfig, train
+from veilray.flows import FlowTraining, Glow, GlowConfig, Progress, train
 from veilray.flows.training import LOG_FILE
 
 TOY = GlowConfig(size=8, channels=1, bits=8, levels=2, steps=3, width=16)
-QUICK = TrainingConfig(epochs=3, batch_size=32, learning_rate=2e-3, warmup_epochs=0.5, ema_decay=0.9, seed=3)
+QUICK = FlowTraining(epochs=3, batch_size=32, learning_rate=2e-3, warmup_epochs=0.5, ema_decay=0.9, seed=3)
 
 
 def log(folder: Path) -> list[dict[str, Any]]:
@@ -97,9 +97,9 @@ def test_an_interrupted_run_resumes_bit_for_bit(
 SCRIPT = """
 import sys, numpy as np, torch
 torch.set_num_threads(1)
-from veilray.flows import Glow, GlowConfig, TrainingConfig, train
+from veilray.flows import Glow, GlowConfig, FlowTraining, train
 images = np.load(sys.argv[1], mmap_mode="r")
-config = TrainingConfig(epochs=3, batch_size=32, learning_rate=2e-3, warmup_epochs=0.5, ema_decay=0.9, seed=3,
+config = FlowTraining(epochs=3, batch_size=32, learning_rate=2e-3, warmup_epochs=0.5, ema_decay=0.9, seed=3,
                         checkpoint_minutes=1e-9)
 def tell(progress):
     print(progress.epoch, progress.batch, flush=True)
@@ -164,12 +164,23 @@ def test_stops_when_validation_no_longer_improves(tmp_path: Path, images: np.nda
     assert result.validation_bits == min(line["validation_bits"] for line in log(tmp_path))
 
 
-def test_a_loss_that_is_not_finite_stops_with_advice(tmp_path: Path, images: np.ndarray) -> None:
+def test_the_average_begins_where_the_first_batch_set_the_weights(tmp_path: Path, images: np.ndarray) -> None:
+    """A rate of nearly nothing moves no weight, so the average of any decay is what the first batch set."""
+    flows = [Glow(TOY, seed=1) for _ in range(2)]
+    for flow, decay in zip(flows, (0.0, 0.999), strict=True):
+        still = replace(QUICK, epochs=1, learning_rate=1e-12, ema_decay=decay)
+        train(flow, images, images[:8], still, tmp_path / str(decay))
+    for own, averaged in zip(*(flow.parameters() for flow in flows), strict=True):
+        assert torch.allclose(own, averaged, atol=1e-6)
+
+
+def test_a_loss_that_is_not_finite_stops_with_advice(
+    tmp_path: Path, images: np.ndarray, monkeypatch: pytest.MonkeyPatch
+) -> None:
     flow = Glow(TOY, seed=1)
-    config = replace(QUICK, warmup_epochs=0)
-    object.__setattr__(config, "learning_rate", 1e6)  # a smaller one takes longer to the same end
-    with pytest.raises(ValueError, match=r"loss must be finite, got .* use --learning-rate"):
-        train(flow, images, images[:8], config, tmp_path)
+    monkeypatch.setattr(Glow, "loss", lambda _, x: x.flatten(1).sum(1) * float("nan"))
+    with pytest.raises(ValueError, match=r"loss must be finite, got nan .* use --learning-rate"):
+        train(flow, images, images[:8], QUICK, tmp_path)
 
 
 def test_actnorm_is_set_by_the_first_batch_only(tmp_path: Path, images: np.ndarray, validation: np.ndarray) -> None:
@@ -255,7 +266,7 @@ def test_nothing_is_pickled(trained: tuple[Glow, Path]) -> None:
 )
 def test_settings_out_of_range_are_named(field: str, value: float) -> None:
     with pytest.raises(ValueError, match=f"{field} must be .*, got {value}"):
-        TrainingConfig(**{**asdict(QUICK), field: value})
+        FlowTraining(**{**asdict(QUICK), field: value})
 
 
 def test_too_few_images_are_named(tmp_path: Path, images: np.ndarray) -> None:

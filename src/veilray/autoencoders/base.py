@@ -28,7 +28,6 @@ __all__ = [
     "OnProgress",
     "State",
     "check_fit",
-    "check_tensors",
     "default_features",
     "restore",
 ]
@@ -253,18 +252,6 @@ def check_fit(images: Images, validation: Images, features: int | None) -> Autoe
         if len(given) < fewest:
             raise ValueError(f"{what} must be {fewest} or more, got {len(given)}")
     return config
-
-
-def check_tensors(tensors: Mapping[str, Tensor], expected: Mapping[str, Tensor]) -> None:
-    """Compare names, shapes and dtypes. Raises ValueError for other tensors, or any that is not finite."""
-    if strange := sorted(expected.keys() ^ tensors.keys()):
-        raise ValueError(f"tensors must be those of the config, got {strange[0]} missing or foreign")
-    for name, like in expected.items():
-        given = tensors[name]
-        if given.shape != like.shape or given.dtype != like.dtype:
-            raise ValueError(f"{name} must be {tuple(like.shape)} {like.dtype}, got {tuple(given.shape)} {given.dtype}")
-        if not bool(torch.isfinite(given).all()):
-            raise ValueError(f"{name} must be finite, got values that are not")
 
 
 def _check_images(what: str, images: Images, shape: tuple[int, int, int]) -> None:

@@ -26,8 +26,8 @@ from veilray.autoencoders.base import (
     Images,
     OnProgress,
     check_fit,
-    check_tensors,
 )
+from veilray.networks.artefact import check_tensors
 
 __all__ = ["LinearAutoencoder", "LinearConfig"]
 

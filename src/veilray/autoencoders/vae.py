@@ -15,6 +15,7 @@ from typing import Any, Self
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from veilray.autoencoders.base import (
@@ -24,14 +25,20 @@ from veilray.autoencoders.base import (
     Images,
     OnProgress,
     check_fit,
-    check_tensors,
 )
 from veilray.autoencoders.network import VaeNetwork
-from veilray.autoencoders.training import Schedule, train
+from veilray.networks.artefact import check_tensors
+from veilray.networks.blocks import seeded
+from veilray.networks.evidence import drawn, evidence_terms
+from veilray.networks.loop import Loop, cosine, shuffled_rows
+from veilray.networks.settings import TrainingSettings
 
 __all__ = ["VaeConfig", "VariationalAutoencoder"]
 
 _MOST_WIDTH = 4096
+_WARM_UP = 50
+_WEIGHT_DECAY = 1e-2
+_LARGEST_GRADIENT = 1.0
 _ROUNDING = 1 / 12
 """Variance of a grey level's place within its bin."""
 _STATISTICS = 2000
@@ -113,13 +120,10 @@ class VariationalAutoencoder(Autoencoder):
         shape = check_fit(images, validation, features)
         chosen = _default_width(shape.size) if width is None else width
         config = VaeConfig(shape.size, shape.channels, shape.features, chosen, kl_weight, noise)
-        schedule = Schedule(epochs, batch_size, learning_rate, max_minutes, seed)
+        settings = TrainingSettings(epochs, batch_size, learning_rate, _WEIGHT_DECAY, seed, max_minutes)
         started = time.monotonic()
-        with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(seed)
-            fitted = cls(config, *_standard(images))
-        train(fitted.network, images, fitted._loss, schedule, on_progress)
-        fitted.network.eval()
+        fitted = seeded(lambda: cls(config, *_standard(images)), seed)
+        fitted._train(images, settings, on_progress)
         if noise is None:
             fitted.variance = fitted._best_variance(images)
         parameters = sum(weight.numel() for weight in fitted.network.parameters())
@@ -128,12 +132,47 @@ class VariationalAutoencoder(Autoencoder):
         fitted.figures["seconds"] = round(time.monotonic() - started, 3)
         return fitted
 
+    def _train(self, images: Images, settings: TrainingSettings, on_progress: OnProgress | None) -> None:
+        """Lower the bound in place; the rate falls to 0 at the last step, or minute where those run faster."""
+        batch, rate = min(settings.batch_size, len(images)), settings.learning_rate
+        steps = len(images) // batch
+        generator = torch.Generator().manual_seed(settings.seed)
+        weights = self.network.parameters()
+        optimiser = torch.optim.AdamW(weights, rate, weight_decay=settings.weight_decay, fused=True)
+        bits = 0.0
+
+        def loss(chosen: NDArray[np.int64]) -> Tensor:
+            nonlocal bits
+            nats, bits = self._loss(images[chosen], generator)
+            return nats
+
+        def report() -> None:
+            if on_progress:
+                note = f"epoch {loop.state.epoch + 1} of {settings.epochs}: {bits:.3f} bits/dim"
+                on_progress(loop.step, settings.epochs * steps, note)
+
+        loop = Loop(
+            self.network,
+            optimiser,
+            lambda epoch: shuffled_rows(len(images), batch, settings.seed, epoch),
+            loss,
+            epochs=settings.epochs,
+            steps=steps,
+            schedule=cosine(optimiser, rate, _WARM_UP),
+            clip_norm=_LARGEST_GRADIENT,
+            max_minutes=settings.max_minutes,
+            on_step=report,
+            advice=f"use --learning-rate {rate / 3:.1g}",
+        )
+        loop.run()
+        self.network.eval()
+
     def _encode(self, images: Tensor, generator: torch.Generator | None) -> Tensor:
         pictures = self._standardised(images)
         if generator is None:
             return self.network.mean(self.network.hidden(pictures))  # type: ignore[no-any-return]
         mean, log_variance = self.network.law(pictures)
-        return _draw(mean, log_variance, generator)
+        return drawn(mean, log_variance, generator)
 
     def _decode(self, codes: Tensor) -> Tensor:
         return torch.addcmul(self.centre, self.network.decode(codes), self.scale)
@@ -159,10 +198,8 @@ class VariationalAutoencoder(Autoencoder):
     def _terms(self, images: Tensor, generator: torch.Generator) -> tuple[Tensor, Tensor]:
         """Squared error in grey levels under one draw of the code, and its divergence in nats, `(n,)` both."""
         pictures = self._standardised(images)
-        mean, log_variance = self.network.law(pictures)
-        rebuilt = self.network.decode(_draw(mean, log_variance, generator))
-        error = (rebuilt - pictures).square().sum(dim=(1, 2, 3)) * self.scale.square()
-        return error, 0.5 * (mean.square() + log_variance.exp() - 1 - log_variance).sum(1)
+        error, divergence = evidence_terms(pictures, self.network.law(pictures), self.network.decode, generator)
+        return error * self.scale.square(), divergence
 
     def _standardised(self, images: Tensor) -> Tensor:
         pictures = (images + 0.5 - self.centre) / self.scale
@@ -206,10 +243,6 @@ class VariationalAutoencoder(Autoencoder):
 def _default_width(size: int) -> int:
     """Channels that rebuild some 3,000 pictures of 64 x 64 a second on one core; small pictures have time left."""
     return 64 if size <= 32 else 48
-
-
-def _draw(mean: Tensor, log_variance: Tensor, generator: torch.Generator) -> Tensor:
-    return mean + torch.randn(mean.shape, generator=generator) * (0.5 * log_variance).exp()
 
 
 def _spread(images: Images) -> Iterator[Tensor]:

@@ -49,9 +49,9 @@ def attack(
     import numpy as np
     import torch
 
+    from veilray.durable import whole_folder
     from veilray.evaluation.attacks.intensity import ATTACKS_ON_PICTURES, SETTINGS
     from veilray.evaluation.attacks.intensity.folders import open_attacked
-    from veilray.flows.durable import whole_folder
     from veilray.images import Reading
     from veilray.methods.obfuscation import Obfuscation, read_key
     from veilray.releases.log import rule_of

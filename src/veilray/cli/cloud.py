@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, TypeAlias
 
@@ -29,14 +30,12 @@ def cloud_train(
     as_json: options.AsJson = False,
 ) -> int:
     """Train a classifier on obfuscated pictures, two classes or more (empirical, no formal guarantee)."""
-    from veilray.cloud import Schedule
+    from veilray.cloud import CLOUD_TRAINING
     from veilray.cloud import cloud_train as run
 
-    schedule = Schedule(epochs=epochs, batch_size=batch_size, learning_rate=learning_rate)
+    settings = replace(CLOUD_TRAINING, epochs=epochs, batch_size=batch_size, learning_rate=learning_rate, seed=seed)
     with progress_stages("reading pictures", "training", begun=False) as (on_read, on_progress):
-        classifier = run(
-            obfuscated, out, network=network, schedule=schedule, seed=seed, on_read=on_read, on_progress=on_progress
-        )
+        classifier = run(obfuscated, out, network=network, settings=settings, on_read=on_read, on_progress=on_progress)
     figures = classifier.card.figures
     if as_json:
         levels = list(classifier.card.levels)

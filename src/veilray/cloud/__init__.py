@@ -10,15 +10,15 @@ from veilray.cloud.classifier import Classifier, load_classifier
 from veilray.cloud.networks import NETWORKS
 from veilray.cloud.programs import Predicted, cloud_predict, cloud_train
 from veilray.cloud.received import Handed, Received, open_obfuscated, read_handed
-from veilray.cloud.training import Schedule, TrainingFigures, fit_network
+from veilray.cloud.training import CLOUD_TRAINING, TrainingFigures, fit_network
 
 __all__ = [
+    "CLOUD_TRAINING",
     "NETWORKS",
     "Classifier",
     "Handed",
     "Predicted",
     "Received",
-    "Schedule",
     "TrainingFigures",
     "cloud_predict",
     "cloud_train",

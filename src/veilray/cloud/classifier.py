@@ -2,26 +2,23 @@
 
 from __future__ import annotations
 
-import hashlib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
 import numpy as np
-import safetensors
 import torch
 from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
-from safetensors.torch import load as load_tensors
-from safetensors.torch import save as save_tensors
-from torch import Tensor, nn
+from torch import nn
 
 from veilray.cloud.networks import NETWORKS
 from veilray.cloud.received import KEY, SHA256, Handed, Label, Shape, first_fault
 from veilray.cloud.training import probabilities
+from veilray.durable import write_bytes
 from veilray.errors import Refused
-from veilray.flows.durable import write_bytes
+from veilray.networks.artefact import digest_of, packed, read_tensors, rebuilt, unpacked
 
 __all__ = ["Classifier", "ClassifierCard", "load_classifier"]
 
@@ -71,7 +68,7 @@ class Classifier:
                 order=told.order,
                 encoder=told.encoder,
                 figures=figures,
-                weights_sha256=hashlib.sha256(_packed(model)).hexdigest(),
+                weights_sha256=digest_of(packed(model.state_dict())),
             ),
         )
 
@@ -118,7 +115,7 @@ class Classifier:
     def save(self, folder: Path) -> None:
         """Write the CLASSIFIER folder, card last."""
         folder.mkdir(parents=True, exist_ok=True)
-        write_bytes(folder / _WEIGHTS, _packed(self.model))
+        write_bytes(folder / _WEIGHTS, packed(self.model.state_dict()))
         write_bytes(folder / _CARD, (self.card.model_dump_json(indent=2) + "\n").encode())
 
 
@@ -136,33 +133,7 @@ def load_classifier(folder: Path) -> Classifier:
     except ValidationError as error:
         raise ValueError(f"{path} must be a classifier's card of version 1, got: {first_fault(error)}") from None
     weights = folder / _WEIGHTS
-    try:
-        content = weights.read_bytes()
-    except OSError as error:
-        raise ValueError(f"the weights must be in {weights}, got none: {error.strerror}") from None
-    digest = hashlib.sha256(content).hexdigest()
-    if digest != card.weights_sha256:
-        raise ValueError(
-            f"the weights must have the SHA-256 {card.weights_sha256}, got {digest} in {weights}: "
-            "the file was truncated or altered; copy it again from its source"
-        )
-    with torch.device("meta"):  # a stranger's card must not make this machine build more than the file holds
-        model = NETWORKS[card.network](card.geometry.channels, card.geometry.size, len(card.levels))
-    try:
-        tensors = dict[str, Tensor](load_tensors(content))
-    except safetensors.SafetensorError as error:
-        raise ValueError(f"the weights must be safetensors, got {weights}: {error}") from None
-    if _outline(tensors) != _outline(model.state_dict()):
-        raise ValueError(f"the weights must be those of a {card.network} network as in its card, got {weights}")
-    if not all(bool(torch.isfinite(tensor).all()) for tensor in tensors.values()):
-        raise ValueError(f"the weights must be finite, got some in {weights} that are not")
-    model.load_state_dict(tensors, assign=True)
-    return Classifier(model.to(memory_format=torch.channels_last).eval(), card)  # type: ignore[call-overload]
-
-
-def _outline(tensors: Mapping[str, Tensor]) -> dict[str, tuple[torch.Size, torch.dtype]]:
-    return {name: (tensor.shape, tensor.dtype) for name, tensor in tensors.items()}
-
-
-def _packed(model: nn.Module) -> bytes:
-    return bytes(save_tensors({name: tensor.contiguous() for name, tensor in model.state_dict().items()}))
+    tensors = unpacked(read_tensors(weights, card.weights_sha256), weights)
+    shape = card.geometry
+    model = rebuilt(lambda: NETWORKS[card.network](shape.channels, shape.size, len(card.levels)), tensors)
+    return Classifier(model.to(memory_format=torch.channels_last), card)  # type: ignore[call-overload]

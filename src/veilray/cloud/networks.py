@@ -12,13 +12,13 @@ import torch
 from torch import Tensor, nn
 
 from veilray.cloud.level_sets import LEVELS, TOLD, level_sets
+from veilray.networks.blocks import Residual, convolution, head
 from veilray.registry import Registry
 
 __all__ = [
     "NETWORKS",
     "LevelSets",
     "LevelTable",
-    "Residual",
     "level_sets_network",
     "levels_network",
     "plain_network",
@@ -57,28 +57,6 @@ class LevelSets(nn.Module):
         return torch.cat([x, level_sets(_levels(x))], dim=1)
 
 
-class Residual(nn.Module):
-    """Norm, ReLU, convolution, twice, added to the input (He, Zhang, Ren, Sun 2016, Identity mappings)."""
-
-    def __init__(self, channels: int, out: int, stride: int) -> None:
-        super().__init__()
-        self.changed = nn.Sequential(
-            nn.BatchNorm2d(channels),
-            nn.ReLU(),
-            nn.Conv2d(channels, out, 3, stride, padding=1, bias=False),
-            nn.BatchNorm2d(out),
-            nn.ReLU(),
-            nn.Conv2d(out, out, 3, padding=1, bias=False),
-        )
-        same = channels == out and stride == 1
-        self.kept = nn.Identity() if same else nn.Conv2d(channels, out, 1, stride, bias=False)
-
-    def forward(self, x: Tensor) -> Tensor:
-        """Map `(n, channels, h, w)` to `(n, out, h / stride, w / stride)`, sides rounded up."""
-        total: Tensor = self.kept(x) + self.changed(x)
-        return total
-
-
 NETWORKS: Registry[Callable[[int, int, int], nn.Sequential]] = Registry("network")
 """Name to what builds a network from channels, size and classes; its output is `(n, classes)` logits."""
 
@@ -88,11 +66,11 @@ def plain_network(channels: int, size: int, classes: int) -> nn.Sequential:
     """Plain 3 x 3 convolutions: strided ones down to 16 pixels, then two pairs of 48 and 96 channels."""
     return nn.Sequential(
         *_stem(channels, size),
-        *_convolution(_WIDTH, 2 * _WIDTH, 1),
-        *_convolution(2 * _WIDTH, 2 * _WIDTH, 1),
-        *_convolution(2 * _WIDTH, 4 * _WIDTH, 2),
-        *_convolution(4 * _WIDTH, 4 * _WIDTH, 1),
-        *_head(4 * _WIDTH, classes),
+        *convolution(_WIDTH, 2 * _WIDTH, 1),
+        *convolution(2 * _WIDTH, 2 * _WIDTH, 1),
+        *convolution(2 * _WIDTH, 4 * _WIDTH, 2),
+        *convolution(4 * _WIDTH, 4 * _WIDTH, 1),
+        *head(4 * _WIDTH, classes),
     )
 
 
@@ -107,7 +85,7 @@ def residual_network(channels: int, size: int, classes: int) -> nn.Sequential:
         Residual(2 * _WIDTH, 4 * _WIDTH, 2),
         nn.BatchNorm2d(4 * _WIDTH),
         nn.ReLU(),
-        *_head(4 * _WIDTH, classes),
+        *head(4 * _WIDTH, classes),
     )
 
 
@@ -132,15 +110,7 @@ def _stem(channels: int, size: int) -> list[nn.Module]:
     layers: list[nn.Module] = []
     while True:
         stride = 2 if size > _LARGEST_SIDE else 1
-        layers += _convolution(channels, _WIDTH, stride)
+        layers += convolution(channels, _WIDTH, stride)
         channels, size = _WIDTH, -(-size // stride)
         if size <= _LARGEST_SIDE:
             return layers
-
-
-def _convolution(channels: int, out: int, stride: int) -> tuple[nn.Module, nn.Module, nn.Module]:
-    return nn.Conv2d(channels, out, 3, stride, padding=1, bias=False), nn.BatchNorm2d(out), nn.ReLU()
-
-
-def _head(channels: int, classes: int) -> tuple[nn.Module, nn.Module, nn.Module]:
-    return nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(channels, classes)

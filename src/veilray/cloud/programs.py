@@ -16,8 +16,9 @@ from sklearn.metrics import roc_auc_score
 from veilray.cloud.classifier import Classifier, load_classifier
 from veilray.cloud.networks import NETWORKS
 from veilray.cloud.received import open_obfuscated
-from veilray.cloud.training import Schedule, check_seed, fit_network
-from veilray.flows.durable import whole_folder
+from veilray.cloud.training import CLOUD_TRAINING, fit_network
+from veilray.durable import whole_folder
+from veilray.networks.settings import TrainingSettings
 from veilray.places import check_apart, check_new_file, write_new
 from veilray.privacy.guarantee import EMPIRICAL
 
@@ -40,8 +41,7 @@ def cloud_train(
     out: Path,
     *,
     network: str = "level-sets",
-    schedule: Schedule | None = None,
-    seed: int = 0,
+    settings: TrainingSettings = CLOUD_TRAINING,
     on_read: Callable[..., None] | None = None,
     on_progress: Callable[..., None] | None = None,
 ) -> Classifier:
@@ -49,6 +49,7 @@ def cloud_train(
 
     Args:
         out: CLASSIFIER, a new folder, complete or not there.
+        settings: how to train.
         on_read: called with (done, total) pictures as they are read; on_progress: with (done, total, note) epochs.
 
     Raises:
@@ -57,7 +58,6 @@ def cloud_train(
     check_apart({"CLASSIFIER": out}, {"OBFUSCATED": obfuscated})
     if network not in NETWORKS:
         raise ValueError(f"network must be one of {', '.join(NETWORKS)}, got {network!r}")
-    check_seed(seed)
     with whole_folder(out, "CLASSIFIER") as folder:
         received = open_obfuscated(obfuscated, on_read)
         if received.labels is None:
@@ -69,8 +69,7 @@ def cloud_train(
             targets,
             len(levels),
             network=network,
-            schedule=schedule,
-            seed=seed,
+            settings=settings,
             on_progress=on_progress,
         )
         classifier = Classifier.of(model, network, levels, received.told, asdict(figures))

@@ -6,8 +6,6 @@ lowest log loss on a tenth of the pictures.
 
 from __future__ import annotations
 
-import copy
-import math
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -19,35 +17,20 @@ from torch import Tensor, nn
 from torch.nn.functional import cross_entropy, softmax
 
 from veilray.cloud.networks import NETWORKS
+from veilray.networks.blocks import seeded
+from veilray.networks.classification import held_out_tenth, logits_of, shuffled_parts
+from veilray.networks.loop import Epoch, Loop, one_cycle
+from veilray.networks.settings import TrainingSettings
 
-__all__ = ["Schedule", "TrainingFigures", "check_seed", "fit_network", "probabilities"]
+__all__ = ["CLOUD_TRAINING", "TrainingFigures", "fit_network", "probabilities"]
 
-_PREDICTED_AT_ONCE = 512
-_VALIDATION_SHARE = 10
 _FEWEST = 20
 _SHIFT_SHARE = 16
 """Pictures are shifted by up to a sixteenth of the side."""
 
 
-@dataclass(frozen=True)
-class Schedule:
-    """Fixed before the pictures are seen.
-
-    Raises:
-        ValueError: for values that cannot train.
-    """
-
-    epochs: int = 20
-    batch_size: int = 64
-    learning_rate: float = 2e-3
-    weight_decay: float = 0.05
-
-    def __post_init__(self) -> None:
-        for what, value, most in (("epochs", self.epochs, 10**6), ("batch size", self.batch_size, 2**20)):
-            if not 1 <= value <= most:
-                raise ValueError(f"{what} must be 1 to {most:,}, got {value}")
-        if not 0 < self.learning_rate <= 1:
-            raise ValueError(f"learning rate must be above 0 and at most 1, got {self.learning_rate}")
+CLOUD_TRAINING = TrainingSettings(epochs=20, batch_size=64, learning_rate=2e-3, weight_decay=0.05)
+"""What is trained with if nothing else is said."""
 
 
 @dataclass(frozen=True)
@@ -71,8 +54,7 @@ def fit_network(
     classes: int,
     *,
     network: str = "level-sets",
-    schedule: Schedule | None = None,
-    seed: int = 0,
+    settings: TrainingSettings = CLOUD_TRAINING,
     on_progress: Callable[..., None] | None = None,
 ) -> tuple[nn.Sequential, TrainingFigures]:
     """Train a new network; works on raw pictures as on obfuscated ones, in the same time.
@@ -82,7 +64,7 @@ def fit_network(
         targets: `(n,)` classes from 0.
         classes: how many there are.
         network: a registered name.
-        seed: of weights, held-out tenth, order and shifts.
+        settings: how to train; the seed is of weights, held-out tenth, order and shifts.
         on_progress: called with (done, total, note) after each epoch.
 
     Returns:
@@ -92,51 +74,49 @@ def fit_network(
         ValueError: for too few pictures, classes or pictures of one, an unknown network, or a loss that is not finite.
     """
     _check(images, targets, classes)
-    check_seed(seed)
-    plan = schedule or Schedule()
-    rng = np.random.default_rng(seed)
-    held = _held_out(targets, rng)
+    rng = np.random.default_rng(settings.seed)
+    held = held_out_tenth(targets, rng)  # the cloud does not know whose pictures they are
     pixels, truth = torch.from_numpy(images), torch.from_numpy(targets)
     train, validation = torch.from_numpy(np.flatnonzero(~held)), torch.from_numpy(np.flatnonzero(held))
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(int(rng.integers(2**62)))
-        model = NETWORKS[network](images.shape[1], images.shape[2], classes)
+    model = seeded(lambda: NETWORKS[network](images.shape[1], images.shape[2], classes), int(rng.integers(2**62)))
     model = model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-    batches = max(len(train) // plan.batch_size, 1)
-    optimiser = torch.optim.AdamW(model.parameters(), lr=plan.learning_rate, weight_decay=plan.weight_decay)
-    rate = torch.optim.lr_scheduler.OneCycleLR(optimiser, plan.learning_rate, total_steps=plan.epochs * batches)
-    best, lowest, best_epoch, shown = copy.deepcopy(model), math.inf, 0, 0.0
-    started = time.perf_counter()
-    for epoch in range(1, plan.epochs + 1):
-        begun = time.perf_counter()
-        model.train()
-        order = torch.from_numpy(rng.permutation(len(train)))
-        for chosen in torch.tensor_split(train[order], batches):
-            loss = cross_entropy(model(_shifted(_scaled(pixels[chosen]), rng)), truth[chosen])
-            optimiser.zero_grad(set_to_none=True)
-            loss.backward()  # type: ignore[no-untyped-call]
-            optimiser.step()
-            rate.step()
-        shown += time.perf_counter() - begun
-        value = float(cross_entropy(_logits(model, pixels[validation]), truth[validation]))
-        if not math.isfinite(value):
-            raise ValueError(f"the validation loss must be finite, got {value} in epoch {epoch}: lower the rate")
-        if value < lowest:
-            best, lowest, best_epoch = copy.deepcopy(model), value, epoch
+    batches = max(len(train) // settings.batch_size, 1)
+    optimiser = torch.optim.AdamW(model.parameters(), lr=settings.learning_rate, weight_decay=settings.weight_decay)
+    shown = 0.0
+
+    def report(epoch: Epoch) -> None:
+        nonlocal shown
+        shown += epoch.training_seconds
         if on_progress:
-            on_progress(epoch, plan.epochs, f"validation loss {value:.3f}")
-    best = best.eval()
-    right = _logits(best, pixels[validation]).argmax(dim=1) == truth[validation]
-    return best, TrainingFigures(
+            on_progress(epoch.number, settings.epochs, f"validation loss {epoch.figure:.3f}")
+
+    loop = Loop(
+        model,
+        optimiser,
+        lambda _: shuffled_parts(train, batches, rng),
+        lambda chosen: cross_entropy(model(_shifted(_scaled(pixels[chosen]), rng)), truth[chosen]),
+        epochs=settings.epochs,
+        steps=batches,
+        schedule=one_cycle(optimiser, settings.learning_rate, settings.epochs * batches),
+        validate=lambda: float(cross_entropy(logits_of(model, pixels[validation], _scaled), truth[validation])),
+        max_minutes=settings.max_minutes,
+        on_epoch=report,
+    )
+    started = time.perf_counter()
+    loop.run()
+    loop.restore_best()
+    model.eval()
+    right = logits_of(model, pixels[validation], _scaled).argmax(dim=1) == truth[validation]
+    return model, TrainingFigures(
         training_images=len(train),
         validation_images=len(validation),
-        validation_loss=round(lowest, 4),
+        validation_loss=round(float(loop.state.best or 0.0), 4),
         validation_accuracy=round(float(right.double().mean()), 4),
-        best_epoch=best_epoch,
-        epochs=plan.epochs,
+        best_epoch=loop.state.best_epoch,
+        epochs=loop.state.epoch,
         seconds=round(time.perf_counter() - started, 2),
-        seconds_per_epoch=round(shown / plan.epochs, 4),
-        parameters=sum(parameter.numel() for parameter in best.parameters()),
+        seconds_per_epoch=round(shown / max(loop.state.epoch, 1), 4),
+        parameters=sum(parameter.numel() for parameter in model.parameters()),
     )
 
 
@@ -144,15 +124,9 @@ def probabilities(
     model: nn.Module, images: NDArray[np.uint8], on_progress: Callable[..., None] | None = None
 ) -> NDArray[np.float64]:
     """The probability of each class `(n, classes)`, each picture by itself."""
-    logits = _logits(model, torch.from_numpy(images), on_progress)
+    logits = logits_of(model, torch.from_numpy(images), _scaled, on_progress)
     result: NDArray[np.float64] = softmax(logits.double(), dim=1).numpy()
     return result
-
-
-def check_seed(seed: int) -> None:
-    """Raises ValueError for a seed that is no unsigned number of 32 bits, as every seed of this project is."""
-    if not 0 <= seed < 2**32:
-        raise ValueError(f"seed must be 0 to {2**32 - 1}, got {seed}")
 
 
 def _check(images: NDArray[np.uint8], targets: NDArray[np.int64], classes: int) -> None:
@@ -163,14 +137,6 @@ def _check(images: NDArray[np.uint8], targets: NDArray[np.int64], classes: int) 
     counts = np.bincount(targets, minlength=classes)
     if classes < 2 or counts.min() < 2:
         raise ValueError(f"labels must be of two classes or more with 2 images or more each, got {counts.tolist()}")
-
-
-def _held_out(targets: NDArray[np.int64], rng: np.random.Generator) -> NDArray[np.bool_]:
-    """A tenth of the rows, each class in proportion; the cloud does not know whose pictures they are."""
-    order = rng.permutation(len(targets))
-    held = np.zeros(len(targets), np.bool_)
-    held[order[np.argsort(targets[order], kind="stable")][_VALIDATION_SHARE // 2 :: _VALIDATION_SHARE]] = True
-    return held
 
 
 def _scaled(pixels: Tensor) -> Tensor:
@@ -184,14 +150,3 @@ def _shifted(images: Tensor, rng: np.random.Generator) -> Tensor:
     rows = (torch.arange(height) + down).clamp(0, height - 1)
     columns = (torch.arange(width) + right).clamp(0, width - 1)
     return images[:, :, rows][:, :, :, columns]
-
-
-@torch.no_grad()
-def _logits(model: nn.Module, pixels: Tensor, on_progress: Callable[..., None] | None = None) -> Tensor:
-    model.eval()
-    parts = []
-    for start in range(0, len(pixels), _PREDICTED_AT_ONCE):
-        parts.append(model(_scaled(pixels[start : start + _PREDICTED_AT_ONCE])))
-        if on_progress:
-            on_progress(min(start + _PREDICTED_AT_ONCE, len(pixels)), len(pixels))
-    return torch.cat(parts)

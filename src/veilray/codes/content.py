@@ -14,13 +14,14 @@ import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from veilray.codes.base import KEPT_CODES, KeptCode, rebuilt
+from veilray.codes.base import KEPT_CODES, KeptCode
 from veilray.codes.choice import decayed
 from veilray.codes.reference import Reference
 from veilray.flows.quantisation import as_tensor
+from veilray.networks.artefact import rebuilt
 from veilray.registry import Registry
 
-__all__ = ["CONTENTS", "Content", "ContentCode"]
+__all__ = ["CONTENTS", "Content", "ContentCode", "principal_components"]
 
 _CHUNK = 256
 
@@ -190,6 +191,19 @@ class ContentCode(KeptCode):
         flat = tensor.reshape(len(tensor), -1).double()
         renderer = torch.linalg.lstsq(codes, flat - flat.mean(0)).solution.float()
         return cls(content, mean, basis, renderer, Reference.fit(codes.numpy()), shape, bits)
+
+
+def principal_components(features: Tensor, keep: int) -> Tensor:
+    """The leading principal components `(f, keep)` of features `(n, f)`, by a singular value decomposition.
+
+    Raises:
+        ValueError: for more components than there are.
+    """
+    components: Tensor
+    _, _, components = torch.linalg.svd(features - features.mean(0), full_matrices=False)
+    if keep > len(components):
+        raise ValueError(f"keep must be at most {len(components)} for so few pictures, got {keep}")
+    return components[:keep].T.contiguous()
 
 
 def pooled(images: Tensor, bits: int, side: int) -> Tensor:

@@ -14,13 +14,15 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 from torch.func import jvp, vjp, vmap
 
 from veilray.flows import Condition, ConditionalGlow, Glow
 
-__all__ = ["decoder_gram", "gram_diagonal"]
+__all__ = ["along", "decoder_gram", "gram_diagonal", "placed_along"]
 
 _ROWS = 8
 """Latents differentiated at once."""
@@ -124,6 +126,17 @@ def gram_diagonal(
     diagonal = total / (probes * len(latents))
     _refuse_nothing(diagonal)
     return diagonal
+
+
+def along(directions: Tensor, latents: NDArray[np.float64]) -> NDArray[np.float64]:
+    """The numbers `(n, k)` of latents `(n, d)` along orthonormal columns `(d, k)`."""
+    return np.asarray(latents @ directions.numpy())
+
+
+def placed_along(directions: Tensor, numbers: NDArray[np.float64], rest: NDArray[np.float64]) -> NDArray[np.float64]:
+    """The latents `(n, d)` with these numbers `(n, k)` along orthonormal columns, and all else from `rest` `(n, d)`."""
+    basis = directions.numpy()
+    return np.asarray(rest + (numbers - rest @ basis) @ basis.T)
 
 
 def _checked(flow: Glow | ConditionalGlow, latents: Tensor) -> int:

@@ -10,8 +10,6 @@ directional release needs few numbers.
 
 from __future__ import annotations
 
-import math
-from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -21,34 +19,22 @@ from scipy.linalg import eigh
 from torch import Tensor, nn
 
 from veilray.codes.content import CONTENTS, Content
-from veilray.codes.network import ConvFeatures
+from veilray.codes.convolutional import ConvContent, OnEpoch, train_content
+from veilray.networks.loop import cosine
 
 __all__ = ["Invariant"]
 
 _BATCH = 256
-_STEPS = 2000
 _PROJECTION = 128
 _VIEWS = 4
 """Altered copies of each picture from which the invariance of a feature is measured."""
 
 
 @CONTENTS.register("invariant")
-class Invariant(Content):
-    """A small convolutional network; see `ConvFeatures` for its sizes."""
+class Invariant(ConvContent):
+    """A small convolutional network whose features are alike for altered copies of a picture."""
 
     name = "invariant"
-
-    def __init__(self, channels: int, side: int, width: int = 32, features: int = 128) -> None:
-        super().__init__()
-        self.side = side
-        self.network = ConvFeatures(channels, side, width, features)
-
-    def forward(self, pictures: Tensor) -> Tensor:
-        """Return the features `(n, features)`."""
-        return torch.as_tensor(self.network(pictures))
-
-    def sizes(self) -> dict[str, int]:
-        return self.network.sizes()
 
     @classmethod
     def fit(
@@ -60,7 +46,7 @@ class Invariant(Content):
         seed: int = 0,
         width: int = 32,
         learning_rate: float = 2e-3,
-        on_epoch: Callable[[int, int], None] | None = None,
+        on_epoch: OnEpoch | None = None,
         **options: Any,
     ) -> tuple[Content, Tensor]:
         """Train for `epochs` passes over the public pictures `(n, c, side, side)`; returns network and read-out.
@@ -78,7 +64,6 @@ class Invariant(Content):
             if keep > content.network.features:
                 raise ValueError(f"keep must be at most {content.network.features} for invariant, got {keep}")
             _train(content, pictures, epochs, learning_rate, on_epoch)
-            content.eval()
             return content, _by_invariance(content, pictures, keep)
 
 
@@ -87,7 +72,7 @@ def _train(
     pictures: Tensor,
     epochs: int | None,
     learning_rate: float,
-    on_epoch: Callable[[int, int], None] | None,
+    on_epoch: OnEpoch | None,
 ) -> None:
     features = content.network.features
     projector = nn.Sequential(
@@ -98,27 +83,17 @@ def _train(
         nn.ReLU(),
         nn.Linear(2 * _PROJECTION, _PROJECTION),
     )
-    parameters = [*content.parameters(), *projector.parameters()]
-    optimiser = torch.optim.AdamW(parameters, learning_rate, weight_decay=1e-4)
-    batch = min(_BATCH, max(32, len(pictures) // 16))
-    steps = max(1, len(pictures) // batch)
-    epochs = epochs or -(-_STEPS // steps)
-    warmup = min(50, epochs * steps // 10 + 1)
-    content.train()
-    for epoch in range(epochs):
-        order = torch.randperm(len(pictures))
-        for step in range(steps):
-            done = epoch * steps + step
-            rate = min(1.0, (done + 1) / warmup) * 0.5 * (1 + math.cos(math.pi * done / (epochs * steps)))
-            for group in optimiser.param_groups:
-                group["lr"] = learning_rate * rate
-            chosen = pictures[order[step * batch : (step + 1) * batch]]
-            loss = _vicreg(projector(content(_altered(chosen))), projector(content(_altered(chosen))))
-            optimiser.zero_grad(set_to_none=True)
-            loss.backward()  # type: ignore[no-untyped-call]
-            optimiser.step()
-        if on_epoch:
-            on_epoch(epoch + 1, epochs)
+    optimiser = torch.optim.AdamW([*content.parameters(), *projector.parameters()], learning_rate, weight_decay=1e-4)
+    train_content(
+        content,
+        optimiser,
+        pictures,
+        lambda chosen: _vicreg(projector(content(_altered(chosen))), projector(content(_altered(chosen)))),
+        min(_BATCH, max(32, len(pictures) // 16)),
+        epochs,
+        lambda steps: cosine(optimiser, learning_rate, min(50, steps // 10 + 1)),
+        on_epoch,
+    )
 
 
 def _vicreg(first: Tensor, second: Tensor) -> Tensor:

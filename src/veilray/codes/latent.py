@@ -19,11 +19,12 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from veilray.codes.base import KEPT_CODES, KeptCode, rebuilt
-from veilray.codes.gram import decoder_gram, gram_diagonal
+from veilray.codes.base import KEPT_CODES, KeptCode
+from veilray.codes.gram import along, decoder_gram, gram_diagonal, placed_along
 from veilray.codes.reference import Reference
 from veilray.flows import Glow, GlowConfig
 from veilray.flows.quantisation import as_tensor
+from veilray.networks.artefact import rebuilt
 
 __all__ = ["GramCode", "LatentCode", "LevelsCode"]
 
@@ -118,7 +119,7 @@ class LatentCode(KeptCode):
             raise ValueError(f"steps and levels must be those of {len(tensors)} tensors, got {shape}")
         flow = rebuilt(lambda: Glow(shape).to(_DTYPES[config["dtype"]]), tensors, "flow.")
         return cls(
-            flow.eval().requires_grad_(False),
+            flow.requires_grad_(False),
             tensors["directions"],
             tensors["eigenvalues"],
             tensors["mean"],
@@ -256,12 +257,11 @@ class GramCode(LatentCode):
 
     @staticmethod
     def _read(directions: Tensor, latents: NDArray[np.float64]) -> NDArray[np.float64]:
-        return np.asarray(latents @ directions.numpy())
+        return along(directions, latents)
 
     @staticmethod
     def _write(directions: Tensor, numbers: NDArray[np.float64], rest: NDArray[np.float64]) -> NDArray[np.float64]:
-        basis = directions.numpy()
-        return np.asarray(rest + (numbers - rest @ basis) @ basis.T)
+        return placed_along(directions, numbers, rest)
 
     @staticmethod
     def _check(directions: Tensor, keep: int, dimension: int) -> None:

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
-import torch
 from torch import Tensor
 
-from veilray.codes.content import CONTENTS, Content
+from veilray.codes.content import CONTENTS, Content, principal_components
 
 __all__ = ["Pixels"]
 
@@ -30,11 +29,7 @@ class Pixels(Content):
     def fit(cls, pictures: Tensor, keep: int, **options: Any) -> tuple[Content, Tensor]:
         if options:
             raise ValueError(f"pixels must be fitted without options, got {', '.join(sorted(options))}")
-        flat = pictures.flatten(1).double()
-        _, _, components = torch.linalg.svd(flat - flat.mean(0), full_matrices=False)
-        if keep > len(components):
-            raise ValueError(f"keep must be at most {len(components)} for so few pictures, got {keep}")
-        return cls(pictures.shape[1], pictures.shape[2]), components[:keep].T.contiguous()
+        return cls(pictures.shape[1], pictures.shape[2]), principal_components(pictures.flatten(1).double(), keep)
 
     def sizes(self) -> dict[str, int]:
         return {"channels": self.channels, "side": self.side}

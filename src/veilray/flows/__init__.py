@@ -11,7 +11,7 @@ from veilray.flows.row_training import Rows, train_rows
 from veilray.flows.storage import load_card, load_flow, save_flow
 from veilray.flows.tabular import TabularConfig, TabularFlow
 from veilray.flows.training import Conditions, train
-from veilray.flows.training_config import Progress, RowTraining, RowTrainingResult, TrainingConfig, TrainingResult
+from veilray.flows.training_config import FlowTraining, Progress, RowTraining, RowTrainingResult, TrainingResult
 
 __all__ = [
     "Condition",
@@ -20,6 +20,7 @@ __all__ = [
     "Conditions",
     "Encoder",
     "Flow",
+    "FlowTraining",
     "Glow",
     "GlowConfig",
     "Latent",
@@ -29,7 +30,6 @@ __all__ = [
     "Rows",
     "TabularConfig",
     "TabularFlow",
-    "TrainingConfig",
     "TrainingResult",
     "keep_freed_memory",
     "load_card",

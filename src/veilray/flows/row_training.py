@@ -12,12 +12,12 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from veilray.flows.checkpoint import Checkpoint
 from veilray.flows.condition import MISSING, Condition
 from veilray.flows.tabular import TabularFlow
 from veilray.flows.trainer import CONDITIONS, Trainer, derived
 from veilray.flows.training import Conditions
 from veilray.flows.training_config import Progress, RowTraining, RowTrainingResult
+from veilray.networks.checkpoint import Checkpoint
 
 __all__ = ["Rows", "train_rows"]
 

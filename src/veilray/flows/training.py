@@ -10,15 +10,15 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from veilray.flows.checkpoint import Checkpoint
 from veilray.flows.condition import Condition
 from veilray.flows.conditional import ConditionalGlow
 from veilray.flows.glow import Glow
 from veilray.flows.quantisation import as_tensor, dequantise
 from veilray.flows.trainer import CONDITIONS, LOG_FILE, Trainer, derived
-from veilray.flows.training_config import Progress, TrainingConfig, TrainingResult
+from veilray.flows.training_config import FlowTraining, Progress, TrainingResult
+from veilray.networks.checkpoint import Checkpoint
 
-__all__ = ["LOG_FILE", "Conditions", "Progress", "TrainingConfig", "TrainingResult", "train"]
+__all__ = ["LOG_FILE", "Conditions", "FlowTraining", "Progress", "TrainingResult", "train"]
 
 Conditions = Callable[[np.ndarray, torch.Generator], Condition]
 """The conditions of the training images at these indices; what is random in them comes from the generator."""
@@ -28,7 +28,7 @@ def train(
     flow: Glow | ConditionalGlow,
     images: np.ndarray,
     validation: np.ndarray,
-    config: TrainingConfig,
+    config: FlowTraining,
     folder: Path | str,
     *,
     resume: bool = False,
@@ -98,7 +98,7 @@ class _Trainer(Trainer):
         flow: Glow | ConditionalGlow,
         images: np.ndarray,
         validation: np.ndarray,
-        config: TrainingConfig,
+        config: FlowTraining,
         folder: Path,
         on_progress: Callable[[Progress], None] | None,
         conditions: _Conditions,
@@ -119,6 +119,7 @@ class _Trainer(Trainer):
         given = self.conditions.of_batch(chosen, seed, step)
         if step == 0:
             flow.initialise(x, *given)
+            self.loop.restart_average()
         return flow.loss(x, *given)
 
     def validation_loss(self) -> float:

@@ -3,80 +3,62 @@
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass
-from typing import Any, Literal
+from typing import Any, ClassVar
 
-__all__ = ["Outcome", "Progress", "RowTraining", "RowTrainingResult", "Stopped", "TrainingConfig", "TrainingResult"]
+from veilray.networks.loop import Stopped
+from veilray.networks.settings import TrainingSettings
 
-Stopped = Literal["epochs", "patience", "time"]
-
-
-_MOST = {
-    "epochs": 10**6,
-    "batch_size": 2**20,
-    "learning_rate": 1,
-    "clip_norm": 1e9,
-    "patience": 10**6,
-    "max_minutes": 60 * 24 * 365,
-    "checkpoint_minutes": 60 * 24 * 365,
-}
-"""Adam moves every weight by about the rate at every step, so a rate above 1 cannot train. The others are far above
-what anybody waits for: a number beyond them is a slip."""
+__all__ = ["FlowTraining", "Outcome", "Progress", "RowTraining", "RowTrainingResult", "TrainingResult"]
 
 
 @dataclass(frozen=True)
-class TrainingConfig:
-    """How to train.
+class FlowTraining(TrainingSettings):
+    """How to train a flow, on images if nothing else is said.
 
     Args:
-        epochs: passes over the training images, at most.
-        batch_size: images a step.
-        learning_rate: of Adam, after the warm-up.
+        epochs, batch_size, learning_rate, weight_decay, seed, max_minutes: see `TrainingSettings`. The rate holds
+            after the warm-up, the seed is of the order and the dequantisation, and a run whose time is up leaves a
+            checkpoint.
         warmup_epochs: epochs (fractions too) over which the rate grows linearly from 0.
         ema_decay: of the exponential moving average of the weights, which is validated and kept.
         clip_norm: largest norm of the gradient of the bits per dimension.
         patience: epochs without a better validation figure before stopping; None: never.
-        seed: of the order and the dequantisation. Not a release's randomness.
-        max_minutes: stop, with a checkpoint, after so many minutes of this call; None: never.
         checkpoint_minutes: also write a checkpoint within an epoch after so many minutes.
 
     Raises:
         ValueError: when a value is outside its range.
     """
 
-    epochs: int = 20
-    batch_size: int = 32
-    learning_rate: float = 1e-3
     warmup_epochs: float = 1.0
     ema_decay: float = 0.999
     clip_norm: float = 1.0
     patience: int | None = 10
-    seed: int = 0
-    max_minutes: float | None = None
     checkpoint_minutes: float = 10.0
 
+    most: ClassVar[dict[str, float]] = {
+        **TrainingSettings.most,
+        "clip_norm": 1e9,
+        "patience": 10**6,
+        "checkpoint_minutes": 60 * 24 * 365,
+    }
+
     def __post_init__(self) -> None:
-        for name, most in _MOST.items():
-            value = getattr(self, name)
-            if value is not None and not value > 0:
-                raise ValueError(f"{name} must be above 0, got {value}")
-            if value is not None and not value <= most:
-                raise ValueError(f"{name} must be at most {most:,}, got {value:g}")
-        if not 0 <= self.ema_decay < 1:
-            raise ValueError(f"ema_decay must be in [0, 1), got {self.ema_decay}")
+        super().__post_init__()
+        self._check_share("ema_decay")
         if not self.warmup_epochs >= 0:
             raise ValueError(f"warmup_epochs must be 0 or more, got {self.warmup_epochs}")
-        if not 0 <= self.seed < 2**32:
-            raise ValueError(f"seed must be 0 to {2**32 - 1}, got {self.seed}")
 
     def steering(self) -> dict[str, Any]:
         """Return what steers a run, for its checkpoint: all but the limits on its length, which may change."""
-        limits = ("epochs", "patience", "max_minutes", "checkpoint_minutes")
-        return {name: value for name, value in asdict(self).items() if name not in limits}
+        left_out = ["epochs", "patience", "max_minutes", "checkpoint_minutes"]
+        if not self.weight_decay:  # as in the checkpoints of a time when there was none
+            left_out.append("weight_decay")
+        return {name: value for name, value in asdict(self).items() if name not in left_out}
 
 
 @dataclass(frozen=True)
-class RowTraining(TrainingConfig):
-    """How to train on the rows of a table: as `TrainingConfig` says, with rows for images.
+class RowTraining(FlowTraining):
+    """How to train on the rows of a table: as `FlowTraining` says, with rows for images.
 
     After the warm-up the rate falls to 0 along a cosine, so the number of epochs steers the run too: a resumed run
     must ask for the same.
@@ -96,8 +78,7 @@ class RowTraining(TrainingConfig):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if not 0 <= self.untold < 1:
-            raise ValueError(f"untold must be in [0, 1), got {self.untold}")
+        self._check_share("untold")
         if not 0 <= self.input_noise <= 1:
             raise ValueError(f"input_noise must be in [0, 1], got {self.input_noise}")
 

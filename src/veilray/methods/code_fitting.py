@@ -29,18 +29,18 @@ from veilray.codes import (
     save_code,
 )
 from veilray.codes.choice import DECAYS, KEEPS
+from veilray.durable import read_json, write_json
 from veilray.flows import (
     Condition,
     ConditionalGlow,
     ConditionConfig,
+    FlowTraining,
     Glow,
     GlowConfig,
     Progress,
-    TrainingConfig,
     TrainingResult,
     train,
 )
-from veilray.flows.durable import read_json, write_json
 from veilray.methods.fitting import PublicImages, fitted_to
 from veilray.methods.rehearsal import Rehearsal
 from veilray.privacy import Claim
@@ -161,7 +161,7 @@ class CodeFit:
         plan: CodePlan,
         config: GlowConfig,
         images: PublicImages,
-        schedule: TrainingConfig,
+        schedule: FlowTraining,
         folder: Path,
         *,
         resume: bool,

@@ -19,11 +19,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from veilray.flows import (
+    FlowTraining,
     Glow,
     GlowConfig,
     Latent,
     Progress,
-    TrainingConfig,
     TrainingResult,
     load_card,
     load_flow,
@@ -188,7 +188,7 @@ def _trained(
     flow: Glow,
     images: NDArray[Any],
     validation: NDArray[Any],
-    config: TrainingConfig,
+    config: FlowTraining,
     folder: Path,
     resume: bool,
     on_progress: Callable[[Progress], None] | None,

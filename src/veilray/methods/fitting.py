@@ -13,7 +13,7 @@ from typing import Any, TypeAlias
 
 from numpy.typing import NDArray
 
-from veilray.flows import TrainingConfig
+from veilray.flows import FlowTraining
 from veilray.images import Collection, Geometry, IntensityRule, hash_fraction
 from veilray.releases.declared import facts_of
 from veilray.releases.training_record import TrainingRecord
@@ -121,14 +121,14 @@ def check_model_folder(folder: Path, *, resume: bool) -> bool:
 
 def training_schedule(
     *, epochs: int, batch_size: int, learning_rate: float, seed: int, max_minutes: float | None
-) -> TrainingConfig:
+) -> FlowTraining:
     """How the network is trained, checked before an image is read. Raises ValueError for what cannot train."""
-    return TrainingConfig(
+    return FlowTraining(
         epochs=epochs, batch_size=batch_size, learning_rate=learning_rate, seed=seed, max_minutes=max_minutes
     )
 
 
-def fitted_to(schedule: TrainingConfig, count: int) -> TrainingConfig:
+def fitted_to(schedule: FlowTraining, count: int) -> FlowTraining:
     """The schedule for `count` training images: no batch is larger, and the average is over the end of the steps."""
     decay = ema_decay(schedule.epochs * count // schedule.batch_size)
     return replace(schedule, batch_size=min(schedule.batch_size, count), ema_decay=decay)

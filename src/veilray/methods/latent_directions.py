@@ -8,31 +8,31 @@ directions, which hardly move them, are drawn from the prior.
 
 from __future__ import annotations
 
-import hashlib
-import json
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import safetensors
 import torch
-import torch.nn.functional as F
 from numpy.typing import NDArray
-from safetensors.torch import load as load_tensors
-from safetensors.torch import save as save_tensors
 from torch import Tensor, nn
 
-from veilray.codes.gram import decoder_gram
-from veilray.codes.network import ConvFeatures
+from veilray.codes.gram import along, decoder_gram, placed_along
 from veilray.flows import Condition, ConditionalGlow
-from veilray.flows.durable import read_json, write_bytes, write_json
+from veilray.networks.artefact import Artefact, unpacked
+from veilray.networks.conv_features import ConvFeatures
+from veilray.networks.task_reader import train_task_reader
 
 __all__ = ["LatentDirections", "task_reader"]
 
-_FILE = "directions.json"
-_FORMAT = "veilray-latent-directions"
+_ARTEFACT = Artefact(
+    "directions.json",
+    format="veilray-latent-directions",
+    what="the directions of the latent",
+    stem="directions",
+    key="tensors",
+)
 _TENSORS = ("directions", "importance", "mean", "deviation")
 _LATENTS = 40
 """Public latents over which the decoder is averaged."""
@@ -116,15 +116,12 @@ class LatentDirections:
 
     def read(self, latents: NDArray[np.float64]) -> NDArray[np.float64]:
         """The numbers `(n, k)` of latents `(n, d)`, of about mean 0 and deviation 1 over public images."""
-        rows: NDArray[np.float64] = (latents @ self.directions.numpy() - self.mean.numpy()) / self.deviation.numpy()
+        rows: NDArray[np.float64] = (along(self.directions, latents) - self.mean.numpy()) / self.deviation.numpy()
         return rows
 
     def place(self, numbers: NDArray[np.float64], rest: NDArray[np.float64]) -> NDArray[np.float64]:
         """The latents `(n, d)` whose numbers are `(n, k)`, and all else that of `rest` `(n, d)`: the prior's draw."""
-        basis = self.directions.numpy()
-        wanted = numbers * self.deviation.numpy() + self.mean.numpy()
-        placed: NDArray[np.float64] = rest + (wanted - rest @ basis) @ basis.T
-        return placed
+        return placed_along(self.directions, numbers * self.deviation.numpy() + self.mean.numpy(), rest)
 
     def share_of_levels(self, shapes: Sequence[tuple[int, ...]]) -> list[float]:
         """How the importance is spread over the levels of the latent, finest first; the shares sum to 1."""
@@ -134,13 +131,7 @@ class LatentDirections:
 
     def save(self, folder: Path) -> str:
         """Write `directions.json` and its tensors; return the SHA-256 of the JSON, which names the tensors' hash."""
-        folder.mkdir(parents=True, exist_ok=True)
-        content = save_tensors({name: getattr(self, name).contiguous() for name in _TENSORS})
-        digest = hashlib.sha256(content).hexdigest()
-        name = f"directions-{digest[:16]}.safetensors"
-        write_bytes(folder / name, content)
-        write_json(folder / _FILE, {"format": _FORMAT, "version": 1, "tensors": name, "tensors_sha256": digest})
-        return hashlib.sha256((folder / _FILE).read_bytes()).hexdigest()
+        return _ARTEFACT.save(folder, {name: getattr(self, name) for name in _TENSORS}, {})
 
     @classmethod
     def load(cls, folder: Path) -> tuple[LatentDirections, str]:
@@ -149,21 +140,12 @@ class LatentDirections:
         Raises:
             ValueError: for a file that is missing, truncated, altered or foreign.
         """
-        told = read_json(folder / _FILE, "the directions of the latent")
-        path = folder / str(told.get("tensors"))
-        if told.get("format") != _FORMAT or told.get("version") != 1 or path.parent != folder:
-            raise ValueError(f"{folder / _FILE} must be a {_FORMAT} of version 1, got another file")
-        if not path.is_file():
-            raise ValueError(f"the directions of the latent must be in {path}, got no such file")
-        content = path.read_bytes()
-        if hashlib.sha256(content).hexdigest() != told.get("tensors_sha256"):
-            raise ValueError(f"{path} must have the SHA-256 that {_FILE} names, got another: copy it again")
+        tensors = unpacked(_ARTEFACT.content(folder, _ARTEFACT.fields(folder)), folder)
         try:
-            tensors = load_tensors(content)
             found = cls(**{name: tensors[name].double() for name in _TENSORS})
-        except (safetensors.SafetensorError, KeyError, json.JSONDecodeError) as error:
-            raise ValueError(f"{path} must hold {', '.join(_TENSORS)}, got: {error}") from None
-        return found, hashlib.sha256((folder / _FILE).read_bytes()).hexdigest()
+        except KeyError as error:
+            raise ValueError(f"the weights in {folder} must hold {', '.join(_TENSORS)}, got no {error}") from None
+        return found, _ARTEFACT.sha256(folder)
 
 
 def task_reader(
@@ -175,7 +157,8 @@ def task_reader(
         images: `(n, c, h, w)` integers.
         targets: `(n,)` int64 levels for a category, float for a number on the scale -1 to 1.
         bits: a pixel.
-        seed: of the weights and the order. steps: of Adam.
+        seed: of the weights and the draws.
+        steps: of training.
 
     Returns:
         A module in evaluation mode: pictures `(n, c, h, w)` in [0, 1] to one number a level, or one number.
@@ -183,24 +166,17 @@ def task_reader(
     Raises:
         ValueError: for fewer than two images, or a single level.
     """
-    category = np.issubdtype(targets.dtype, np.integer)
-    outputs = int(targets.max()) + 1 if category and len(targets) else 1
-    if len(images) < 2 or (category and len(np.unique(targets)) < 2):
-        raise ValueError(f"task must be told by two images or more of two levels or more, got {len(images)} images")
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)
-        network = ConvFeatures(images.shape[1], images.shape[2], 16, outputs)
-    generator = torch.Generator().manual_seed(seed)
-    optimiser = torch.optim.Adam(network.parameters(), lr=2e-3)
-    truth = torch.from_numpy(targets if category else targets.astype(np.float32))
-    network.train()
-    for _ in range(steps):
-        chosen = torch.randint(len(images), (min(_BATCH, len(images)),), generator=generator).numpy()
-        pictures = torch.from_numpy(np.asarray(images[chosen]).astype(np.float32) / (2**bits - 1))
-        answers = network(pictures)
-        wanted = truth[chosen]
-        loss = F.cross_entropy(answers, wanted) if category else F.mse_loss(answers[:, 0], wanted)
-        optimiser.zero_grad()
-        loss.backward()  # type: ignore[no-untyped-call]
-        optimiser.step()
-    return network.eval().requires_grad_(False)
+
+    def pictures(chosen: NDArray[np.int64]) -> Tensor:
+        return torch.from_numpy(np.asarray(images[chosen]).astype(np.float32) / (2**bits - 1))
+
+    return train_task_reader(
+        lambda outputs: ConvFeatures(images.shape[1], images.shape[2], 16, outputs),
+        pictures,
+        targets,
+        "images",
+        batch_size=_BATCH,
+        learning_rate=2e-3,
+        steps=steps,
+        seed=seed,
+    )

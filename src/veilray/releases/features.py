@@ -23,7 +23,7 @@ from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints
 
 from veilray.codes import KeptCode, save_code
-from veilray.flows.durable import write_bytes
+from veilray.durable import write_bytes
 from veilray.privacy import MECHANISMS, Claim, Mechanism
 from veilray.privacy.exact import Exact
 from veilray.releases.model import Method

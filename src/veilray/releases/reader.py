@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field
 
 from veilray.codes import CODE_FILE, KeptCode, load_code
-from veilray.flows.durable import read_json
+from veilray.durable import read_json
 from veilray.places import RELEASE_JSON
 from veilray.privacy import Guarantee
 from veilray.releases.features import CANDIDATES, CODES, KEPT_FOLDER, Recipe, array_of

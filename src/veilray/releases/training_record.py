@@ -27,8 +27,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from veilray.durable import read_json
 from veilray.errors import Refused
-from veilray.flows.durable import read_json
 from veilray.ledger import default_ledger
 from veilray.privacy import ModelTraining, SystemEntropy
 from veilray.text import patient_key

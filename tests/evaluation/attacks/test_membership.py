@@ -10,7 +10,7 @@ import pytest
 from sklearn.datasets import load_digits
 
 from veilray.evaluation.attacks import Membership, Memberships, MembershipScores, likelihood_scores, membership
-from veilray.flows import Glow, GlowConfig, TrainingConfig, train
+from veilray.flows import FlowTraining, Glow, GlowConfig, train
 from veilray.methods.domain import complexity
 
 
@@ -29,7 +29,7 @@ def remembered(tmp_path_factory: pytest.TempPathFactory) -> dict[bool, Membershi
     images = (load_digits().data.reshape(-1, 1, 8, 8) * 15).astype(np.uint8)
     seen, unseen = images[:48], images[500:700]
     flow = Glow(GlowConfig(size=8, levels=2, steps=2, width=32))
-    config = TrainingConfig(epochs=40, batch_size=16, learning_rate=4e-3, ema_decay=0.5, patience=None)
+    config = FlowTraining(epochs=40, batch_size=16, learning_rate=4e-3, ema_decay=0.5, patience=None)
     train(flow, seen, seen, config, Path(tmp_path_factory.mktemp("remembered")))
     return {
         calibrated: MembershipScores(

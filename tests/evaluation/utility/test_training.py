@@ -66,7 +66,7 @@ def test_a_run_that_no_longer_improves_stops_early_and_keeps_its_best_epoch() ->
 
 def test_a_loss_that_is_not_finite_is_refused() -> None:
     rows = torch.full((40, 4), torch.inf)
-    with pytest.raises(ValueError, match="validation loss must be finite"):
+    with pytest.raises(ValueError, match="training loss must be finite, got nan"):
         train_network(linear, rows, np.arange(40) % 2, SHORT, 0)
 
 

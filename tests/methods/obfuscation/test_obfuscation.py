@@ -103,7 +103,7 @@ def test_a_damaged_model_is_refused(fitted: Fitted, tmp_path: Path, damage: str)
     path.unlink()
     if damage != "missing":
         path.write_bytes(content[:-7] if damage == "truncated" else content)
-    with pytest.raises(ValueError, match="got none" if damage == "missing" else "truncated or altered"):
+    with pytest.raises(ValueError, match="got no such file" if damage == "missing" else "truncated or altered"):
         Obfuscation.load(tmp_path / "model")
 
 

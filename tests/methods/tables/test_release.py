@@ -129,7 +129,10 @@ def test_the_card_says_where_the_schema_is_from(
 
 
 def test_the_claim_does_not_tell_how_many_rows_were_refused(released: Release, tmp_path: Path) -> None:
-    refused = tuple(RefusedRow(row, "age must be a whole number in [0, 120], got nothing") for row in (971971971, 971971972, 971971973))
+    refused = tuple(
+        RefusedRow(row, "age must be a whole number in [0, 120], got nothing")
+        for row in (971971971, 971971972, 971971973)
+    )
     folder = released(6, refused=refused)
     text = "".join(path.read_text("latin-1") for path in folder.iterdir())
     assert "971971" not in text.replace((folder / "data.parquet").read_text("latin-1"), "")

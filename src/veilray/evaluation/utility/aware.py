@@ -24,6 +24,7 @@ from torch import Tensor, nn
 
 from veilray.codes import Reference
 from veilray.evaluation.utility.base import Floats, Learner, Space, validation_rows
+from veilray.networks.blocks import seeded
 from veilray.privacy import Mechanism, SeededEntropy
 
 __all__ = ["CodeAware"]
@@ -132,9 +133,7 @@ class _Likelihood:
 
     def fitted(self, hidden: int, rows: Tensor, seed: int) -> nn.Module:
         """The classifier, linear or with one hidden layer, of largest penalised likelihood on the chosen rows."""
-        with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(seed)
-            model = _classifier(self.points.shape[1], hidden, len(self.response))
+        model = seeded(lambda: _classifier(self.points.shape[1], hidden, len(self.response)), seed)
         places = rows.nonzero()[:, 0]
 
         def loss() -> Tensor:

@@ -13,6 +13,7 @@ from typing import Any, ClassVar, Literal, Self
 import numpy as np
 from numpy.typing import NDArray
 
+from veilray.networks.classification import held_out_tenth
 from veilray.registry import Registry
 
 __all__ = [
@@ -139,11 +140,7 @@ def validation_rows(labels: NDArray[np.int64], seed: int) -> NDArray[np.bool_]:
 
     The rows are those that a learner is fitted on, so the tenth is as noisy as the rest; no test row is ever here.
     """
-    order = np.random.default_rng(seed).permutation(len(labels))
-    by_class = order[np.argsort(labels[order], kind="stable")]
-    chosen = np.zeros(len(labels), dtype=np.bool_)
-    chosen[by_class[5::10]] = True  # never two neighbours: of a class of two rows or more, one trains
-    return chosen
+    return held_out_tenth(labels, np.random.default_rng(seed))
 
 
 def _check_enough(labels: NDArray[np.int64]) -> None:

@@ -16,8 +16,9 @@ from torch import Tensor, nn
 from veilray.evaluation.utility.base import LEARNERS, Floats, Learner, Space
 from veilray.evaluation.utility.pooling import pooled
 from veilray.evaluation.utility.training import Augment, Schedule, probabilities, train_network
+from veilray.networks.blocks import Residual, convolution, head
 
-__all__ = ["CNN", "CodeMLP", "NetworkLearner", "PreActivationBlock", "ResNet", "shifted"]
+__all__ = ["CNN", "CodeMLP", "NetworkLearner", "ResNet", "shifted"]
 
 SIDE = 32
 """Larger images are average-pooled to at most 32 x 32 first."""
@@ -94,14 +95,12 @@ class CNN(_ImageNetwork):
 
     def _network(self, shape: tuple[int, ...], classes: int) -> nn.Module:
         return nn.Sequential(
-            *_convolution(shape[0], 32, _stride(shape)),
-            *_convolution(32, 32, 1),
+            *convolution(shape[0], 32, _stride(shape)),
+            *convolution(32, 32, 1),
             nn.MaxPool2d(2, ceil_mode=True),
-            *_convolution(32, 64, 1),
-            *_convolution(64, 64, 1),
-            nn.AdaptiveAvgPool2d(1),
-            nn.Flatten(),
-            nn.Linear(64, classes),
+            *convolution(32, 64, 1),
+            *convolution(64, 64, 1),
+            *head(64, classes),
         )
 
 
@@ -118,15 +117,13 @@ class ResNet(_ImageNetwork):
     def _network(self, shape: tuple[int, ...], classes: int) -> nn.Module:
         return nn.Sequential(
             nn.Conv2d(shape[0], 24, 3, _stride(shape), padding=1, bias=False),
-            PreActivationBlock(24, 24, 1),
-            PreActivationBlock(24, 48, 2),
-            PreActivationBlock(48, 48, 1),
-            PreActivationBlock(48, 96, 2),
+            Residual(24, 24, 1),
+            Residual(24, 48, 2, from_active=True),
+            Residual(48, 48, 1, from_active=True),
+            Residual(48, 96, 2, from_active=True),
             nn.BatchNorm2d(96),
             nn.ReLU(),
-            nn.AdaptiveAvgPool2d(1),
-            nn.Flatten(),
-            nn.Linear(96, classes),
+            *head(96, classes),
         )
 
 
@@ -144,25 +141,6 @@ class CodeMLP(NetworkLearner):
         return nn.Sequential(nn.Linear(shape[0], 64), nn.GELU(), nn.Linear(64, 64), nn.GELU(), nn.Linear(64, classes))
 
 
-class PreActivationBlock(nn.Module):
-    """Norm, ReLU, convolution, twice, added to its input; the shortcut of a changed shape is a 1 x 1 convolution."""
-
-    def __init__(self, channels: int, out: int, stride: int) -> None:
-        super().__init__()
-        self.first_norm, self.second_norm = nn.BatchNorm2d(channels), nn.BatchNorm2d(out)
-        self.first = nn.Conv2d(channels, out, 3, stride, padding=1, bias=False)
-        self.second = nn.Conv2d(out, out, 3, padding=1, bias=False)
-        same = channels == out and stride == 1
-        self.shortcut = None if same else nn.Conv2d(channels, out, 1, stride, bias=False)
-
-    def forward(self, x: Tensor) -> Tensor:
-        """Map `(n, channels, h, w)` to `(n, out, h / stride, w / stride)`, sides rounded up."""
-        active = torch.relu(self.first_norm(x))
-        kept = x if self.shortcut is None else self.shortcut(active)
-        changed: Tensor = self.second(torch.relu(self.second_norm(self.first(active))))
-        return kept + changed
-
-
 def shifted(images: Tensor, reach: int, rng: np.random.Generator) -> Tensor:
     """Shift each of `(n, c, h, w)` by up to `reach` pixels along both axes; the edge is repeated, nothing wraps.
 
@@ -176,10 +154,6 @@ def shifted(images: Tensor, reach: int, rng: np.random.Generator) -> Tensor:
     # Channels last while indexing: one gather of whole pixels, and the result keeps that layout.
     moved = images.permute(0, 2, 3, 1)[index, rows[:, :, None], columns[:, None, :]]
     return moved.permute(0, 3, 1, 2)
-
-
-def _convolution(channels: int, out: int, stride: int) -> tuple[nn.Module, nn.Module, nn.Module]:
-    return nn.Conv2d(channels, out, 3, stride, padding=1, bias=False), nn.BatchNorm2d(out), nn.ReLU()
 
 
 def _stride(shape: tuple[int, ...]) -> int:

@@ -9,8 +9,6 @@ enough to do so within a few epochs is also shown blends of images (Zhang et al.
 
 from __future__ import annotations
 
-import copy
-import math
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -21,6 +19,9 @@ from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 
 from veilray.evaluation.utility.base import Floats, validation_rows
+from veilray.networks.blocks import seeded
+from veilray.networks.classification import logits_of, shuffled_parts
+from veilray.networks.loop import Loop, one_cycle
 
 __all__ = ["Augment", "Schedule", "probabilities", "train_network"]
 
@@ -28,7 +29,6 @@ Augment = Callable[[Tensor, np.random.Generator], Tensor]
 
 AVERAGE_DECAY = 0.99
 """Of the moving average: it remembers about a hundred steps, a tenth of a run; fewer while it is young."""
-PREDICTION_BATCH = 512
 
 
 @dataclass(frozen=True)
@@ -92,42 +92,37 @@ def train_network(
     held = validation_rows(labels, int(roots[0]))
     targets = torch.from_numpy(labels).to(inputs.device)
     train, validation = (torch.from_numpy(np.flatnonzero(rows)).to(inputs.device) for rows in (~held, held))
-    network = _seeded(build, int(roots[1])).to(inputs.device)
-    network = network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-    average: nn.Module = copy.deepcopy(network)
-    best: nn.Module = copy.deepcopy(network)
-    best_loss, best_epoch, step = math.inf, 0, 0
-
+    network = seeded(build, int(roots[1])).to(inputs.device)
+    network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     rng = np.random.default_rng(roots[2])
     epochs, batches = schedule.epochs(len(train)), schedule.batches(len(train))
     optimiser = torch.optim.AdamW(_groups(network, schedule.weight_decay), lr=schedule.learning_rate, fused=True)
-    rate = torch.optim.lr_scheduler.OneCycleLR(optimiser, schedule.learning_rate, total_steps=epochs * batches)
-    for epoch in range(epochs):
-        network.train()
-        order = torch.from_numpy(rng.permutation(len(train))).to(train.device)
-        for chosen in torch.tensor_split(train[order], batches):
-            batch = inputs[chosen] if augment is None else augment(inputs[chosen], rng)
-            loss = (_blended_loss if schedule.mixup else _loss)(network, batch, targets[chosen], rng)
-            optimiser.zero_grad(set_to_none=True)
-            loss.backward()  # type: ignore[no-untyped-call]
-            optimiser.step()
-            rate.step()
-            step += 1
-            _follow(average, network, min(AVERAGE_DECAY, step / (step + 9)))
-        value = float(cross_entropy(_logits(average, inputs[validation]), targets[validation]))
-        if not math.isfinite(value):
-            raise ValueError(f"the validation loss must be finite, got {value} in epoch {epoch + 1}: check the inputs")
-        if value < best_loss:
-            best_loss, best_epoch = value, epoch
-            best.load_state_dict(average.state_dict())
-        elif epoch - best_epoch >= schedule.patience(len(train)):
-            break
-    return best.eval()
+    batch_loss = _blended_loss if schedule.mixup else _loss
+
+    def loss(chosen: Tensor) -> Tensor:
+        batch = inputs[chosen] if augment is None else augment(inputs[chosen], rng)
+        return batch_loss(network, batch, targets[chosen], rng)
+
+    loop = Loop(
+        network,
+        optimiser,
+        lambda _: shuffled_parts(train, batches, rng),
+        loss,
+        epochs=epochs,
+        steps=batches,
+        schedule=one_cycle(optimiser, schedule.learning_rate, epochs * batches),
+        ema_decay=AVERAGE_DECAY,
+        validate=lambda: float(cross_entropy(logits_of(network, inputs[validation]), targets[validation])),
+        patience=schedule.patience(len(train)),
+    )
+    loop.run()
+    loop.restore_best()
+    return network.eval()
 
 
 def probabilities(network: nn.Module, inputs: Tensor) -> Floats:
     """Return the probability of each class `(n, classes)`, in batches."""
-    logits = _logits(network, inputs).double().cpu()
+    logits = logits_of(network, inputs).double().cpu()
     result: Floats = logits.softmax(dim=1).numpy()
     return result
 
@@ -142,28 +137,6 @@ def _blended_loss(network: nn.Module, batch: Tensor, targets: Tensor, rng: np.ra
     other = torch.from_numpy(rng.permutation(len(batch))).to(batch.device)
     logits = network(batch.lerp(batch[other], 1 - part))
     return part * cross_entropy(logits, targets) + (1 - part) * cross_entropy(logits, targets[other])
-
-
-@torch.no_grad()
-def _follow(average: nn.Module, network: nn.Module, decay: float) -> None:
-    """Move the average towards the network: weights and the running moments of norms alike."""
-    for kept, new in zip(average.state_dict().values(), network.state_dict().values(), strict=True):
-        if kept.is_floating_point():
-            kept.lerp_(new, 1 - decay)
-        else:
-            kept.copy_(new)
-
-
-@torch.no_grad()
-def _logits(network: nn.Module, inputs: Tensor) -> Tensor:
-    network.eval()
-    return torch.cat([network(part) for part in torch.split(inputs, PREDICTION_BATCH)])
-
-
-def _seeded(build: Callable[[], nn.Module], seed: int) -> nn.Module:
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)
-        return build()
 
 
 def _groups(network: nn.Module, weight_decay: float) -> list[dict[str, object]]:

@@ -28,7 +28,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from veilray.flows.durable import whole_folder
+from veilray.durable import whole_folder
 from veilray.images import encode_png
 from veilray.methods.obfuscation.keys import Key
 from veilray.methods.obfuscation.method import NAME, Obfuscation

@@ -13,7 +13,6 @@ It carries no epsilon and is neither a cipher nor a release: empirical, no forma
 
 from __future__ import annotations
 
-import hashlib
 import json
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, field
@@ -21,22 +20,19 @@ from pathlib import Path
 from typing import Any, Literal, get_args
 
 import numpy as np
-import safetensors
 import torch
 from numpy.typing import NDArray
-from safetensors.torch import load as load_tensors
-from safetensors.torch import save as save_tensors
-from torch import Tensor
 
 from veilray.autoencoders import AUTOENCODERS, Autoencoder
 from veilray.autoencoders.base import AutoencoderConfig, default_features
-from veilray.autoencoders.training import Schedule
-from veilray.flows.durable import write_bytes
+from veilray.durable import write_bytes
 from veilray.images import Geometry
 from veilray.methods.fitting import PublicCollection, public_images
 from veilray.methods.obfuscation.intensity_map import MapFamily, Scope, apply_each
 from veilray.methods.obfuscation.keys import Key
 from veilray.methods.obfuscation.survival import family_figures
+from veilray.networks.artefact import digest_of, metadata_of, packed, read_tensors, unpacked
+from veilray.networks.settings import TrainingSettings, check_seed
 from veilray.privacy import Entropy, ModelTraining, SystemEntropy
 from veilray.privacy.guarantee import EMPIRICAL
 from veilray.releases.model import ModelCard, read_card
@@ -49,9 +45,6 @@ _WEIGHTS = "weights.safetensors"
 _NONCE_BYTES = 16
 _MAPPED_AT_ONCE = 4096
 
-_DAMAGED = (
-    safetensors.SafetensorError, KeyError, TypeError, RecursionError, json.JSONDecodeError, UnicodeDecodeError
-)  # fmt: skip
 
 Order = Literal["map-last", "map-first", "no-map"]
 Encoding = Literal["mean", "sampled"]
@@ -177,15 +170,14 @@ class Obfuscation:
         Raises:
             ValueError: for a recipe that does not fit, fewer than 10 images, or a folder that already holds a model.
         """
-        if not 0 <= seed < 2**32:
-            raise ValueError(f"seed must be 0 to {2**32 - 1}, got {seed}")
+        check_seed(seed)
         maps = MapFamily(map_levels, map_smoothness, map_scope, map_batch)
         recipe = Recipe(size, channels, encoder, order, maps, encoding)
         training = training_statement(training_data, statement)
         if encoder == "none" and options:
             raise ValueError(f"{min(options)} must go with an encoder, got it with none")
         if encoder != "none":  # what cannot be fitted is told before an image is read
-            Schedule(epochs=epochs, batch_size=1, learning_rate=1e-3, max_minutes=max_minutes, seed=seed)
+            TrainingSettings(epochs=epochs, batch_size=1, learning_rate=1e-3, max_minutes=max_minutes, seed=seed)
             AutoencoderConfig(size, channels, options["features"] if "features" in options else default_features(size))
         with public_images(collection, recipe.geometry, folder, resume=False) as images:
             figures = {} if order == "no-map" else family_figures(maps, images.validation)
@@ -217,7 +209,7 @@ class Obfuscation:
                 levels_of=images.levels_of if training.data == "public" else {},
                 figures=figures,
                 configuration={**recipe.to_dict(), "claim": EMPIRICAL},
-                weights_sha256=hashlib.sha256(content).hexdigest(),
+                weights_sha256=digest_of(content),
                 intended_use=f"training of image models by somebody who lacks the key ({EMPIRICAL}); not for diagnosis",
             )
         model = cls(recipe, autoencoder, card)
@@ -248,16 +240,7 @@ class Obfuscation:
                 "`veilray release` makes releases of it"
             )
         path = folder / _WEIGHTS
-        try:
-            content = path.read_bytes()
-        except OSError as error:
-            raise ValueError(f"the weights must be in {path}, got none: {error.strerror}") from None
-        digest = hashlib.sha256(content).hexdigest()
-        if digest != card.weights_sha256:
-            raise ValueError(
-                f"the weights must have the SHA-256 {card.weights_sha256}, got {digest} in {path}: "
-                "the file was truncated or altered; copy it again from its source"
-            )
+        content = read_tensors(path, card.weights_sha256)
         recipe, autoencoder = _unpacked(content, path)
         if card.configuration != {**recipe.to_dict(), "claim": EMPIRICAL}:
             raise ValueError(f"the model card must tell the recipe of its weights, got another in {folder}")
@@ -357,16 +340,15 @@ def _packed(recipe: Recipe, autoencoder: Autoencoder | None) -> bytes:
     """Weights and recipe in one file, so that one hash covers both."""
     config, tensors = ({}, {}) if autoencoder is None else autoencoder.state()
     told = {"recipe": recipe.to_dict(), "autoencoder": config}
-    return bytes(save_tensors(tensors, metadata={NAME: json.dumps(told, sort_keys=True)}))
+    return packed(tensors, {NAME: json.dumps(told, sort_keys=True)})
 
 
 def _unpacked(content: bytes, path: Path) -> tuple[Recipe, Autoencoder | None]:
+    tensors = unpacked(content, path)
     try:
-        tensors: dict[str, Tensor] = dict(load_tensors(content))
-        header = json.loads(content[8 : 8 + int.from_bytes(content[:8], "little")])
-        told = json.loads(header["__metadata__"][NAME])
+        told = json.loads(metadata_of(content)[NAME])
         recipe, described = Recipe.from_dict(told["recipe"]), told["autoencoder"]
-    except _DAMAGED as error:
+    except (KeyError, TypeError, RecursionError, json.JSONDecodeError) as error:
         raise ValueError(f"the weights must be those of an obfuscation, got {path}: {error}") from None
     if recipe.encoder == "none":
         return recipe, None

@@ -26,6 +26,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from veilray.durable import read_json
 from veilray.flows import (
     Condition,
     Progress,
@@ -37,7 +38,6 @@ from veilray.flows import (
     save_flow,
     train_rows,
 )
-from veilray.flows.durable import read_json
 from veilray.methods.domain import Domain
 from veilray.methods.fitting import check_model_folder, ema_decay
 from veilray.methods.latent_directions import LatentDirections

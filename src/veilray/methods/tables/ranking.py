@@ -13,13 +13,13 @@ from typing import Any
 
 import numpy as np
 import torch
-import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.func import jacrev
 
 from veilray.flows import Condition, TabularFlow
 from veilray.methods.latent_directions import LatentDirections
+from veilray.networks.task_reader import train_task_reader
 
 __all__ = ["ranked_directions", "row_reader"]
 
@@ -80,26 +80,18 @@ def row_reader(rows: NDArray[np.float64], targets: NDArray[Any], *, seed: int = 
     Raises:
         ValueError: for fewer than two rows, or a single level.
     """
-    category = np.issubdtype(targets.dtype, np.integer)
-    if len(rows) < 2 or (category and len(np.unique(targets)) < 2):
-        raise ValueError(f"task must be told by two rows or more of two levels or more, got {len(rows)} rows")
-    outputs = int(targets.max()) + 1 if category else 1
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)
-        network = nn.Sequential(nn.Linear(rows.shape[1], _WIDTH), nn.SiLU(), nn.Linear(_WIDTH, outputs))
-    generator = torch.Generator().manual_seed(seed)
-    # Few rows are told by heart in a moment: the decay keeps the answers a broad function of the row.
-    optimiser = torch.optim.AdamW(network.parameters(), lr=3e-3, weight_decay=0.1)
     shown = torch.from_numpy(rows.astype(np.float32))
-    truth = torch.from_numpy(targets if category else targets.astype(np.float32))
-    for _ in range(min(steps, 20 + len(rows) // 4)):
-        chosen = torch.randint(len(rows), (min(_BATCH, len(rows)),), generator=generator)
-        told = network(shown[chosen])
-        loss = F.cross_entropy(told, truth[chosen]) if category else F.mse_loss(told[:, 0], truth[chosen])
-        optimiser.zero_grad()
-        loss.backward()  # type: ignore[no-untyped-call]
-        optimiser.step()
-    return network.eval().requires_grad_(False)
+    return train_task_reader(
+        lambda outputs: nn.Sequential(nn.Linear(rows.shape[1], _WIDTH), nn.SiLU(), nn.Linear(_WIDTH, outputs)),
+        lambda chosen: shown[chosen],
+        targets,
+        "rows",
+        batch_size=_BATCH,
+        learning_rate=3e-3,
+        weight_decay=0.1,  # few rows are told by heart in a moment: it keeps the answers a broad function of the row
+        steps=min(steps, 20 + len(rows) // 4),
+        seed=seed,
+    )
 
 
 @torch.no_grad()

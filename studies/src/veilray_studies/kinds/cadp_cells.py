@@ -18,7 +18,7 @@ from veilray.evaluation.controls import chance
 from veilray.evaluation.nulls import null_scores
 from veilray.evaluation.utility import DPSGD, LEARNERS, Learner, Metric, consistency
 from veilray.evaluation.utility.dp_sgd import GRID
-from veilray.flows import ConditionalGlow, GlowConfig, TrainingConfig, train
+from veilray.flows import ConditionalGlow, FlowTraining, GlowConfig, train
 from veilray.methods.baselines import CADPAsPublished
 from veilray.privacy import Claim, SeededEntropy
 from veilray.privacy.mechanisms.directional import Directional
@@ -239,7 +239,7 @@ def _membership(prepared: CadpSet, seed: int) -> list[Row]:
 def _by_heart(config: GlowConfig, conditions: Any, images: NDArray[Any], told: Any) -> ConditionalGlow:
     """A flow trained on a few images until it remembers them."""
     flow = ConditionalGlow(config, conditions, 1)
-    schedule = TrainingConfig(epochs=60, batch_size=min(16, len(images)), ema_decay=0.9, patience=None, seed=1)
+    schedule = FlowTraining(epochs=60, batch_size=min(16, len(images)), ema_decay=0.9, patience=None, seed=1)
     with tempfile.TemporaryDirectory() as folder:
         train(
             flow,

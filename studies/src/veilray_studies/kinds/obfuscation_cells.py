@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from typing import Any, cast
 
 import numpy as np
 from numpy.typing import NDArray
 
-from veilray.cloud import Schedule, fit_network
+from veilray.cloud import CLOUD_TRAINING, fit_network
 from veilray.cloud.training import probabilities
 from veilray.evaluation import bootstrap
 from veilray.evaluation.attacks.intensity import (
@@ -35,7 +36,7 @@ __all__ = ["attack_of", "knowledge_of", "measured", "played"]
 
 Row = dict[str, Any]
 
-_BATCH = Schedule().batch_size
+_BATCH = CLOUD_TRAINING.batch_size
 _FEWEST_EPOCHS, _MOST_EPOCHS = 4, 60
 _PAIRS_OF_THE_CURVE = 10
 _ALONE = 8
@@ -98,7 +99,7 @@ def _utility(game: Game, network: str, steps: int) -> list[Row]:
     images, labels = game.obfuscated("train"), sets["train_labels"]
     epochs = int(np.clip(round(steps * _BATCH / len(images)), _FEWEST_EPOCHS, _MOST_EPOCHS))
     model, told = fit_network(
-        images, labels, classes, network=network, schedule=Schedule(epochs=epochs), seed=game.seed
+        images, labels, classes, network=network, settings=replace(CLOUD_TRAINING, epochs=epochs, seed=game.seed)
     )
     scores = probabilities(model, game.obfuscated("test"))
     truth, patients = sets["test_labels"], sets["test_patients"]
@@ -203,7 +204,7 @@ def _time(game: Game) -> list[Row]:
 
 def _epoch(images: Images, labels: NDArray[np.int64], game: Game) -> float:
     begun = time.process_time()
-    fit_network(images, labels, game.prepared.classes, schedule=Schedule(epochs=1), seed=game.seed)
+    fit_network(images, labels, game.prepared.classes, settings=replace(CLOUD_TRAINING, epochs=1, seed=game.seed))
     return time.process_time() - begun
 
 

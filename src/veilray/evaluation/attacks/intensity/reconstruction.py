@@ -12,11 +12,13 @@ What the network makes is added to a direct way from level to grey value: a lear
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn import functional as F
 
@@ -30,6 +32,8 @@ from veilray.evaluation.attacks.intensity.base import (
     Reconstruction,
     View,
 )
+from veilray.networks.blocks import convolution, seeded
+from veilray.networks.loop import Loop, one_cycle
 
 __all__ = ["UNetReconstruction"]
 
@@ -132,34 +136,30 @@ class _UNet(nn.Module):
 
 
 def _block(into: int, out: int) -> nn.Sequential:
-    return nn.Sequential(
-        nn.Conv2d(into, out, 3, padding=1, bias=False), nn.BatchNorm2d(out), nn.ReLU(),
-        nn.Conv2d(out, out, 3, padding=1, bias=False), nn.BatchNorm2d(out), nn.ReLU(),
-    )  # fmt: skip
+    return nn.Sequential(*convolution(into, out), *convolution(out, out))
 
 
 def _train(pairs: KnownPairs, by_level: bool, steps: int, rng: np.random.Generator) -> _UNet:
     """A network trained on pairs: L1 + (1 - SSIM), AdamW under one cycle of the rate; weights from `rng` alone."""
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(int(rng.integers(2**63)))
-        network = _UNet(pairs.originals.shape[1], by_level)
+    network = seeded(lambda: _UNet(pairs.originals.shape[1], by_level), int(rng.integers(2**63)))
     network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     others = [parameter for parameter in network.parameters() if parameter is not network.direct]
     groups: list[dict[str, Any]] = [{"params": others}, {"params": [network.direct], "weight_decay": 0.0}]
     optimiser = torch.optim.AdamW(groups, lr=_RATE, weight_decay=0.01)
-    rate = torch.optim.lr_scheduler.OneCycleLR(optimiser, [_RATE, _DIRECT_RATE * _RATE], total_steps=steps)
-    network.train()
-    for _ in range(steps):
-        rows = rng.permutation(len(pairs))[:_BATCH] if len(pairs) > 1 else np.array([0, 0])
+
+    def batches(epoch: int) -> Iterator[NDArray[np.int64]]:
+        del epoch
+        for _ in range(steps):
+            yield rng.permutation(len(pairs))[:_BATCH] if len(pairs) > 1 else np.array([0, 0])
+
+    def loss(rows: NDArray[np.int64]) -> Tensor:
         truth = torch.from_numpy(pairs.originals[rows].astype(np.float32) / 255)
         guess = network(torch.from_numpy(pairs.obfuscated[rows].astype(np.int64)))
-        loss = F.l1_loss(guess, truth) + 1 - _similarity(guess, truth)
-        optimiser.zero_grad(set_to_none=True)
-        loss.backward()  # type: ignore[no-untyped-call]
-        optimiser.step()
-        rate.step()
-    network.eval()
-    return network
+        return F.l1_loss(guess, truth) + 1 - _similarity(guess, truth)
+
+    schedule = one_cycle(optimiser, [_RATE, _DIRECT_RATE * _RATE], steps)
+    Loop(network, optimiser, batches, loss, epochs=1, steps=steps, schedule=schedule).run()
+    return network.eval()
 
 
 def _similarity(guess: Tensor, truth: Tensor) -> Tensor:

@@ -1,9 +1,11 @@
-"""The convolutional network of the learned content codes: a picture to a row of features."""
+"""A convolutional network from a picture to a row of features: of the learned content codes, and of task readers."""
 
 from __future__ import annotations
 
 import torch
 from torch import Tensor, nn
+
+from veilray.networks.blocks import convolution
 
 __all__ = ["ConvFeatures"]
 
@@ -27,9 +29,9 @@ class ConvFeatures(nn.Module):
         layers: list[nn.Module] = []
         before = channels
         for index, after in enumerate(widths):
-            layers += _block(before, after, 5 if index == 0 else 3, stride=2)
+            layers += convolution(before, after, stride=2, kernel=3 if index else 5)
             if index:
-                layers += _block(after, after, 3, stride=1)
+                layers += convolution(after, after)
             before = after
         self.body = nn.Sequential(*layers)
         self.pool = nn.AdaptiveAvgPool2d(2)
@@ -43,8 +45,3 @@ class ConvFeatures(nn.Module):
     def sizes(self) -> dict[str, int]:
         """The arguments that build this network again."""
         return {name: int(getattr(self, name)) for name in ("channels", "side", "width", "features")}
-
-
-def _block(before: int, after: int, kernel: int, stride: int) -> list[nn.Module]:
-    convolution = nn.Conv2d(before, after, kernel, stride=stride, padding=kernel // 2, bias=False)
-    return [convolution, nn.BatchNorm2d(after), nn.ReLU()]

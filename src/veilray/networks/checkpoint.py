@@ -6,20 +6,18 @@ killed at any moment leaves a state that a resumed run continues bit for bit.
 
 from __future__ import annotations
 
-import hashlib
 from pathlib import Path
 from typing import Any
 
-import safetensors
-from safetensors.torch import load as load_tensors
-from safetensors.torch import save as save_tensors
 from torch import Tensor
 
-from veilray.flows.durable import read_json, write_bytes, write_json
+from veilray.durable import read_json, write_bytes, write_json
+from veilray.networks.artefact import digest_of, packed, read_tensors, unpacked
 
 __all__ = ["STATE_FILE", "Checkpoint"]
 
 STATE_FILE = "state.json"
+_CURE = "start again in an empty folder"
 
 
 class Checkpoint:
@@ -41,8 +39,8 @@ class Checkpoint:
         """Write the state and its groups of tensors; the files of the state before are then removed."""
         files: dict[str, dict[str, str]] = {}
         for group, tensors in groups.items():
-            content = save_tensors({name: tensor.detach().contiguous() for name, tensor in tensors.items()})
-            digest = hashlib.sha256(content).hexdigest()
+            content = packed(tensors)
+            digest = digest_of(content)
             name = f"{group}-{digest[:16]}.safetensors"
             if not (self.folder / name).exists():
                 write_bytes(self.folder / name, content)
@@ -60,20 +58,14 @@ class Checkpoint:
             ValueError: when a file is missing, truncated or altered.
         """
         state = read_json(self.folder / STATE_FILE, "the checkpoint")
+        try:
+            files = {group: (Path(entry["file"]).name, entry["sha256"]) for group, entry in state.pop("files").items()}
+        except (AttributeError, KeyError, TypeError):
+            raise ValueError(
+                f"the checkpoint must list its files, got others in {self.folder / STATE_FILE}: {_CURE}"
+            ) from None
         groups: dict[str, dict[str, Tensor]] = {}
-        for group, entry in state.pop("files").items():
-            path = self.folder / Path(entry["file"]).name
-            try:
-                content = path.read_bytes()
-            except FileNotFoundError:
-                raise ValueError(f"the checkpoint must hold {path.name}, got no such file") from None
-            if hashlib.sha256(content).hexdigest() != entry["sha256"]:
-                raise ValueError(
-                    f"{path} must have the SHA-256 {entry['sha256']}, got another: the file was truncated or "
-                    "altered; start again in an empty folder"
-                )
-            try:
-                groups[group] = dict(load_tensors(content))
-            except safetensors.SafetensorError as error:
-                raise ValueError(f"{path} must be a safetensors file, got {error}") from None
+        for group, (name, digest) in files.items():
+            path = self.folder / name
+            groups[group] = unpacked(read_tensors(path, digest, _CURE), path)
         return state, groups

@@ -1,0 +1,1 @@
+"""What all fitted networks share: building blocks, the training loop, and files. Nothing of privacy or images."""
