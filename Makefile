@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
-EXTRAS ?= croissant,demo,dev,docs,dp-sgd,excel,tables,yardsticks
+EXTRAS ?= croissant,demo,dev,docs,dp-sgd,excel,plots,report,tables,yardsticks
 OUT ?= demo-out
 
 .PHONY: install demo test studies-test lint docs wheel bench soak clean help

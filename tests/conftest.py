@@ -200,3 +200,8 @@ def table_model(tmp_path_factory: pytest.TempPathFactory, people: Callable[..., 
     stated = {"training_data": "public", "statement": "made up people"}
     CADPTable.fit(people(300, 7), folder, condition="diagnosis,age", **options, **stated)
     return folder
+
+
+@pytest.fixture(scope="session")
+def loaded_table(table_model: Path) -> CADPTable:
+    return CADPTable.load(table_model)

@@ -134,8 +134,8 @@ def test_a_number_is_taken_or_refused_in_one_sentence(
             assert len(refused) == 1, ran.err
             assert ran.err.splitlines()[-1] == refused[0], ran.err
             assert len(refused[0]) < 500, ran.err
-            assert not list(tmp_path.glob("out-*")), "what was refused left something"
-            assert not list(tmp_path.glob(".out-*")), "what was refused left something"
+            assert not list(tmp_path.glob(f"out-{number}*")), "what was refused left something"
+            assert not list(tmp_path.glob(f".out-{number}*")), "what was refused left something"
         else:
             assert value in ("0", "1.5", str(10**30), "1e308", "inf", "-1"), f"{value} was taken: {ran.out}"
 

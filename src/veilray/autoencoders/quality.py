@@ -5,7 +5,8 @@ from __future__ import annotations
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torchmetrics.image import PeakSignalNoiseRatio, StructuralSimilarityIndexMeasure
+
+from veilray.extras import needed
 
 __all__ = ["likeness"]
 
@@ -26,8 +27,9 @@ def likeness(images: NDArray[np.uint8], others: NDArray[np.uint8]) -> dict[str, 
     """
     if images.shape != others.shape or not len(images):
         raise ValueError(f"images and others must be equally many, 1 or more, got {images.shape} and {others.shape}")
-    ssim = StructuralSimilarityIndexMeasure(data_range=_LEVELS)
-    psnr = PeakSignalNoiseRatio(data_range=_LEVELS)
+    measures = needed("torchmetrics.image", "report", "measure SSIM and PSNR")
+    ssim = measures.StructuralSimilarityIndexMeasure(data_range=_LEVELS)
+    psnr = measures.PeakSignalNoiseRatio(data_range=_LEVELS)
     for start in range(0, len(images), _CHUNK):
         pair = [torch.from_numpy(part[start : start + _CHUNK].astype(np.float32)) for part in (others, images)]
         ssim.update(*pair)

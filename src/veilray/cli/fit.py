@@ -136,8 +136,10 @@ def dp_glow(
     return _fit("dp-glow", locals())
 
 
-@app.command("directional")
-def directional(
+@app.command("directional", help="Choose what to keep of a picture and train its decoder, for release of a direction.")
+@app.command("selection", help="As directional, and draw the public list of pictures that releases are chosen from.")
+def kept_code(
+    context: typer.Context,
     images: Public,
     out: Out,
     code: Code = "content",
@@ -171,47 +173,9 @@ def directional(
     resume: Resume = False,
     as_json: options.AsJson = False,
 ) -> int:
-    """Choose what to keep of a picture and train its decoder, for release of a direction."""
-    return _fit("directional", locals())
-
-
-@app.command("selection")
-def selection(
-    images: Public,
-    out: Out,
-    code: Code = "content",
-    content: ContentOf = None,
-    keep: Keep = None,
-    for_epsilon: ForEpsilon = "1",
-    classes: Classes = None,
-    code_epochs: CodeEpochs = None,
-    size: Size = 32,
-    levels: Levels = 3,
-    steps: Steps = 8,
-    width: Width = 64,
-    channels: Channels = 1,
-    bits: Bits = 8,
-    epochs: Epochs = 30,
-    batch_size: BatchSize = 32,
-    learning_rate: LearningRate = 1e-3,
-    max_minutes: MaxMinutes = None,
-    seed: Seed = 0,
-    training_data: TrainingData = "not covered",
-    statement: Statement = "",
-    name: Name = None,
-    layout: options.Layout = "folders",
-    root: options.Root = None,
-    split: options.Split = None,
-    images_per_patient: options.ImagesPerPatient = None,
-    range: options.Range = None,
-    invert: options.Invert = None,
-    columns: options.Columns = None,
-    dialect: options.Dialect = None,
-    resume: Resume = False,
-    as_json: options.AsJson = False,
-) -> int:
-    """As directional, and draw the public list of pictures that releases are chosen from."""
-    return _fit("selection", locals())
+    """Choose what to keep of a picture and train its decoder; the command's name is the method's."""
+    given = {name: value for name, value in locals().items() if name != "context"}
+    return _fit(str(context.info_name), given)
 
 
 @app.command("cadp")
@@ -323,7 +287,8 @@ def _fit_table(given: dict[str, Any], context: typer.Context) -> int:
     OUT.print(
         f"{out}: {model.card.training_images:,} training rows, {figures['kept']:.0f} directions of "
         f"{model.flow.config.dimension} columns, {figures['validation_bits_per_dimension']:.3f} bits per dimension on "
-        "held-out rows"
+        "held-out rows",
+        soft_wrap=True,
     )
     if refused:
         OUT.print(f"{len(refused):,} rows were refused: `veilray check` lists them with their reasons.", style="yellow")
@@ -372,7 +337,8 @@ def _fit(kind: str, given: dict[str, Any]) -> int:
     kept = f"{figures['kept']:.0f} {what}, " if "kept" in figures else ""
     OUT.print(
         f"{out}: {method.card.training_images:,} training images, {kept}"
-        f"{figures['validation_bits_per_dimension']:.3f} bits per dimension on held-out images"
+        f"{figures['validation_bits_per_dimension']:.3f} bits per dimension on held-out images",
+        soft_wrap=True,
     )
     if refused:
         OUT.print(f"{refused} files were refused: `veilray check` lists them with their reasons.", style="yellow")

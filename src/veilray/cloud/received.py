@@ -61,7 +61,8 @@ class MapTold(BaseModel):
 class Handed(BaseModel):
     """obfuscated.json: how the pictures were made, under which model and key, and the hash of every file.
 
-    `key` is the key's public identifier, `model_sha256` the hash of the owner's model; the cloud has neither.
+    `key` is the key's public identifier, `model_sha256` tells whether two
+    folders are of one model of the owner; the cloud has neither.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)

@@ -14,10 +14,10 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from matplotlib.figure import Figure
 from scipy import stats
 
 from veilray.evaluation.palette import BLUE, ORANGE
+from veilray.extras import needed
 from veilray.flows import Glow
 
 __all__ = ["LevelMoments", "NeighbourCorrelation", "Premise", "plot", "premise"]
@@ -179,7 +179,7 @@ def plot(result: Premise, path: Path | str) -> None:
         result: what `premise` returned.
         path: the picture to write; its suffix sets the format (.png, .svg, .pdf).
     """
-    figure = Figure(figsize=(11, 4.2), layout="constrained")
+    figure = needed("matplotlib.figure", "plots", "draw figures").Figure(figsize=(11, 4.2), layout="constrained")
     marginals, levels, correlations = figure.subplots(1, 3, width_ratios=(1.3, 0.9, 1.1))
 
     centres = (BINS[1:] + BINS[:-1]) / 2

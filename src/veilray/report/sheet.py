@@ -10,9 +10,9 @@ from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
-from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
+from veilray.extras import needed
 from veilray.images import Collection
 from veilray.places import check_new_file, write_new
 from veilray.privacy import Claim, Guarantee, Mechanism, SeededEntropy
@@ -139,7 +139,9 @@ def draw_sheet(rows: Sequence[Row], path: Path | io.BytesIO, note: str = "", kin
     count = max(len(row.pictures) for row in rows)
     longest = max(len(line) for row in rows for line in row.title.splitlines())
     margin = max(2.1, 0.2 + 0.08 * longest)
-    figure = Figure(figsize=(margin + 0.9 * count, 0.95 * len(rows) + 0.25), dpi=110)
+    figure = needed("matplotlib.figure", "plots", "draw pictures").Figure(
+        figsize=(margin + 0.9 * count, 0.95 * len(rows) + 0.25), dpi=110
+    )
     left = margin / (margin + 0.9 * count)
     axes = figure.subplots(
         len(rows), count, squeeze=False, gridspec_kw={"wspace": 0.05, "hspace": 0.05, "left": left, "right": 0.995}

@@ -202,3 +202,16 @@ def test_folders_are_new_and_apart(
     with pytest.raises(ValueError, match=message):
         obfuscate_folder(collection, fitted(), key, tmp_path / out, tmp_path / record)
     assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize("data", ["public", "other patients", "not covered"])
+def test_the_hash_of_a_model_leaves_only_where_its_training_images_are_public(
+    data: str, collection: Collection, fitted: Fitted, key: Key, tmp_path: Path
+) -> None:
+    """Fitting is deterministic: with the hash, a guess at all training images could be checked."""
+    model = fitted(training_data=data, statement="a ward")
+    obfuscate_folder(collection, model, key, tmp_path / "out", tmp_path / "record")
+    crossing = b"".join(path.read_bytes() for path in (tmp_path / "out").rglob("*") if path.is_file())
+    assert (model.card.weights_sha256[:16].encode() in crossing) == (data == "public")
+    assert model.identity(key) == model.identity(key)
+    assert (model.identity(key) == model.identity(Key.fresh())) == (data == "public")

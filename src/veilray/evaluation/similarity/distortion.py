@@ -12,16 +12,14 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from scipy.ndimage import correlate1d
-from torchmetrics.functional.image import (
-    multiscale_structural_similarity_index_measure,
-    peak_signal_noise_ratio,
-    structural_similarity_index_measure,
-)
+
+from veilray.extras import needed
 
 __all__ = [
     "IDENTICAL_PSNR",
@@ -94,7 +92,7 @@ def distortion(originals: Images, others: Images) -> Distortion:
     weights = tuple(weight / sum(_SCALE_WEIGHTS[:count]) for weight in _SCALE_WEIGHTS[:count])
 
     def multi_scale(some: torch.Tensor, other: torch.Tensor) -> torch.Tensor:
-        found: torch.Tensor = multiscale_structural_similarity_index_measure(
+        found: torch.Tensor = _measures().multiscale_structural_similarity_index_measure(
             other, some, data_range=_RANGE, betas=weights, reduction="none"
         )
         return found
@@ -151,10 +149,16 @@ def _rows(
 
 
 def _ssim(some: torch.Tensor, other: torch.Tensor) -> torch.Tensor:
-    found = structural_similarity_index_measure(other, some, data_range=_RANGE, reduction="none")
+    found = _measures().structural_similarity_index_measure(other, some, data_range=_RANGE, reduction="none")
     return found if isinstance(found, torch.Tensor) else found[0]
 
 
 def _psnr(some: torch.Tensor, other: torch.Tensor) -> torch.Tensor:
-    found: torch.Tensor = peak_signal_noise_ratio(other, some, data_range=_RANGE, dim=(1, 2, 3), reduction="none")
+    found: torch.Tensor = _measures().peak_signal_noise_ratio(
+        other, some, data_range=_RANGE, dim=(1, 2, 3), reduction="none"
+    )
     return found.clamp(max=IDENTICAL_PSNR)
+
+
+def _measures() -> Any:
+    return needed("torchmetrics.functional.image", "report", "measure SSIM and PSNR")

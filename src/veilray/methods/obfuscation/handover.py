@@ -97,7 +97,7 @@ class Handover:
             "order": recipe.order,
             "map": maps if recipe.keyed else None,
             "geometry": {"size": recipe.size, "channels": recipe.channels, "bits": 8},
-            "model_sha256": model.card.weights_sha256,
+            "model_sha256": model.identity(key),
             "key": key.identifier,
             "images": count,
             "labels": levels,
@@ -168,7 +168,7 @@ def _readme(model: Obfuscation, key: Key, count: int, labels: Sequence[str]) -> 
         f"How they were made: {how}. {recipe.size} x {recipe.size} pixels.\n"
         f"{in_clear}"
         f"Key {key.identifier} (this is its public name; the key stays with the owner).\n"
-        f"Model weights SHA-256 {model.card.weights_sha256}.\n"
+        f"Model {model.identity(key)[:16]}.\n"
         "Files: images/ (PNG), labels.csv where labels are given, obfuscated.json (recipe, SHA-256 of every file).\n"
         "For training and testing of image models; not for diagnosis.\n"
     )

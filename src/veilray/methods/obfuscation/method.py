@@ -246,6 +246,16 @@ class Obfuscation:
             raise ValueError(f"the model card must tell the recipe of its weights, got another in {folder}")
         return cls(recipe, autoencoder, card)
 
+    def identity(self, key: Key) -> str:
+        """What tells the cloud that two folders are of one model: 64 hexadecimal digits.
+
+        The hash of the weights where they were fitted on public images. Elsewhere it is drawn from the key: fitting is
+        deterministic, so the hash itself would tell whoever guesses all training images whether the guess is right.
+        """
+        if self.card.training.data == "public":
+            return self.card.weights_sha256
+        return key.stream(f"model identity {self.card.weights_sha256}").bytes(32).hex()
+
     @property
     def geometry(self) -> Geometry:
         """The pictures that come in and go out."""

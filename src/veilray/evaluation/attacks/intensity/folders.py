@@ -19,7 +19,7 @@ from veilray.cloud import read_handed
 from veilray.evaluation.attacks.intensity.base import Images, KnownPairs, ObfuscatedSet, Setting, View
 from veilray.images import Collection, Geometry, ImageRef, Unreadable
 from veilray.methods.obfuscation import Key, Obfuscation
-from veilray.releases.log import ImageLog
+from veilray.releases.log import ImageLog, ReleaseLog
 
 __all__ = ["Attacked", "open_attacked"]
 
@@ -67,11 +67,11 @@ def open_attacked(
     """
     told = read_handed(obfuscated)
     geometry = Geometry(told.geometry.size, told.geometry.channels)
-    if model is not None and model.card.weights_sha256 != told.model_sha256:
-        raise ValueError(f"MODEL must be the one of {obfuscated}, got another: its hash is in obfuscated.json")
     if key is not None and key.identifier != told.key:
         raise ValueError(f"KEY must be the one of {obfuscated}, {told.key}, got {key.identifier}")
     pairs = _pairs_of(record, images)
+    if model is not None and model.card.weights_sha256 != ReleaseLog(record).job().get("model_sha256"):
+        raise ValueError(f"MODEL must be the one of {obfuscated}, got another: its hash is in RECORD")
     order = _by_map([pairs[number] for number in rng.permutation(len(pairs))])
     same_key = known_pairs if setting == "same-key" else 0
     given, targets = order[:same_key], order[same_key : same_key + pictures]

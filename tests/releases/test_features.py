@@ -202,7 +202,7 @@ import importlib, os, signal, sys
 from pathlib import Path
 home, target, count, when, here = Path(sys.argv[1]), sys.argv[2], int(sys.argv[3]), sys.argv[4], sys.argv[5]
 sys.path.insert(0, here)
-import pooled, test_kept
+import pooled, test_features
 from veilray.images import Collection
 from veilray.ledger import Journal
 from veilray.releases import images as writer
@@ -226,7 +226,7 @@ setattr(owner, name, dying)
 writer._BATCH = 4
 collection = Collection.open(home / "source")
 collection.scan()
-plan = test_kept.make_plan(pooled.PooledMethod.made(), collection)
+plan = test_features.make_plan(pooled.PooledMethod.made(), collection)
 start_release(plan, home / "out", home / "record", Journal(home / "l.sqlite"))
 """
 

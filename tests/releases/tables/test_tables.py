@@ -255,7 +255,7 @@ def test_a_withheld_condition_does_not_move_the_release(make_plan: Plan, people:
 def test_a_randomised_whole_number_is_its_draw(make_plan: Plan) -> None:
     """Its noise has figures behind the point; the cell that leaves is the nearest whole number, not a fixed one."""
     out, pairs = drawn_records(make_plan(300, age="randomised:100"), SeededEntropy(1))
-    truth = make_plan(300).records.column("age")[[row - 1 for _, row in pairs]]
+    truth = make_plan(300).source.column("age")[[row - 1 for _, row in pairs]]
     assert np.abs(out.column("age") - truth).mean() < 4
     assert len(np.unique(out.column("age"))) > 30
 
