@@ -4,7 +4,7 @@ Of a method with a kept code it also holds the released rows, each committed wit
 they are the release, not a secret, and codes.npy is made of them.
 
 One folder of mode 0700 with one SQLite file of mode 0600. It is written in the same order as the rule of
-exactly-once release asks: a file is durable in the private spool before its hash is recorded here, and an
+exactly-once release asks: a file is durable in the private staging folder before its hash is recorded here, and an
 image whose hash is recorded is never drawn again.
 """
 
