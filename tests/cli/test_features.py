@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-sys.path.insert(0, str(Path(__file__).parents[1] / "methods"))  # the tiny method with a kept code
+sys.path.insert(0, str(Path(__file__).parents[1] / "releases"))  # the tiny method with a kept code
 from pooled import PooledMethod, register_for
 
 Run = Callable[..., "object"]

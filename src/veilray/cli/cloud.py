@@ -56,7 +56,11 @@ def cloud_predict(
     obfuscated: Obfuscated,
     out: Annotated[Path, typer.Option(help="CSV: the new table of predictions, one row a picture.")],
     allow_other_key: Annotated[
-        bool, typer.Option("--allow-other-key", help="Take pictures under another key than in training.")
+        bool,
+        typer.Option(
+            "--allow-other-key",
+            help="Take pictures under another key than in training; that the model is the same is taken on trust.",
+        ),
     ] = False,
     as_json: options.AsJson = False,
 ) -> int:

@@ -77,7 +77,7 @@ class Classifier:
 
         Raises:
             ValueError: for pictures of another size.
-            Refused: for pictures under another model, or another key unless it is allowed.
+            Refused: for pictures under another key unless it is allowed, or under the same key by another model.
         """
         known = self.card.geometry
         if told.geometry != known:
@@ -85,15 +85,17 @@ class Classifier:
                 f"pictures must be {known.size} x {known.size} with {known.channels} channels as in training, "
                 f"got {told.geometry.size} x {told.geometry.size} with {told.geometry.channels}"
             )
+        if told.key != self.card.key:
+            if allow_other_key:
+                return  # under another key, equal models need not have equal names: they are taken on trust
+            raise Refused(
+                f"pictures must be obfuscated under key {self.card.key} as in training, got {told.key}: ask the owner "
+                "which key is meant, or predict all the same with --allow-other-key"
+            )
         if told.model_sha256 != self.card.model_sha256:
             raise Refused(
                 f"pictures must be obfuscated by model {self.card.model_sha256[:16]} as in training, got "
                 f"{told.model_sha256[:16]}: ask the owner for pictures of the same model"
-            )
-        if told.key != self.card.key and not allow_other_key:
-            raise Refused(
-                f"pictures must be obfuscated under key {self.card.key} as in training, got {told.key}: ask the owner "
-                "which key is meant, or predict all the same with --allow-other-key"
             )
 
     def predict_proba(

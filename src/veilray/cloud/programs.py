@@ -96,7 +96,7 @@ def cloud_predict(
 
     Raises:
         ValueError: where `out` exists, a folder is damaged, or the pictures are of another size.
-        Refused: for pictures under another model, or another key unless it is allowed.
+        Refused: for pictures under another key unless it is allowed, or under the same key by another model.
     """
     check_new_file("--out", out)
     check_apart({"--out": out}, {"OBFUSCATED": obfuscated})

@@ -62,7 +62,7 @@ class Handed(BaseModel):
     """obfuscated.json: how the pictures were made, under which model and key, and the hash of every file.
 
     `key` is the key's public identifier, `model_sha256` tells whether two
-    folders are of one model of the owner; the cloud has neither.
+    folders under one key are of one model of the owner; the cloud has neither.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)

@@ -247,7 +247,7 @@ class Obfuscation:
         return cls(recipe, autoencoder, card)
 
     def identity(self, key: Key) -> str:
-        """What tells the cloud that two folders are of one model: 64 hexadecimal digits.
+        """What tells the cloud that two folders under one key are of one model: 64 hexadecimal digits.
 
         The hash of the weights where they were fitted on public images. Elsewhere it is drawn from the key: fitting is
         deterministic, so the hash itself would tell whoever guesses all training images whether the guess is right.
