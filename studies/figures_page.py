@@ -36,9 +36,13 @@ DATA = {
 
 
 def main() -> None:
+    (DOCS / "reference" / "figures.md").write_text(page())
+
+
+def page() -> str:
+    """The whole page as Markdown."""
     told = {name: json.loads((DOCS / "figures" / f"{name}.json").read_text()) for name in SETS}
-    page = "\n".join([_opening(), _networks(told), *(_section(name, told[name]) for name in SETS), _cards()])
-    (DOCS / "reference" / "figures.md").write_text(page)
+    return "\n".join([_opening(), _networks(told), *(_section(name, told[name]) for name in SETS), _cards()])
 
 
 def _opening() -> str:
@@ -49,7 +53,7 @@ This page is written by `python studies/figures_page.py` from the JSON files bes
 `studies/figures.py`; the commands stand at each set.
 
 **Read it so.** One column is one image, one row is one claim. Ten images are shown: those whose file names have the lowest
-SHA-256. The last row holds no image at all. Where a row looks like the last one, nothing of the image is left.
+SHA-256. The last row holds no image at all. Where a row looks like the last one, nothing of the image can be seen in it.
 
 **Whole-image epsilon 8 with noise on every coordinate destroys the picture.** So does 100; at 1,000 next to nothing is left. Per-element epsilon 10, the kind
 of figure that is published, still shows the source, and is a whole-image epsilon of 7,840 at 28 x 28 and 40,960 at 64 x 64: a claim
@@ -74,9 +78,10 @@ def _networks(told: dict[str, dict[str, Any]]) -> str:
             f"| {title} | {card['training_images']:,} | {figures['parameters']:,.0f} | {figures['epochs']:.0f} | "
             f"{figures['validation_bits_per_dimension']:.3f} | {told[name]['held_out_bits_per_dimension']:.3f} |"
         )
+    minutes = [told[name]["model"]["figures"]["training_seconds"] / 60 for name in SETS]
     lines += [
         "",
-        "Each was trained on two shared cores in 3 to 22 minutes; longer training lowers the figures. "
+        f"Each was trained on two shared cores in {min(minutes):.0f} to {max(minutes):.0f} minutes; longer training lowers the figures. "
         "Chest X-rays: Kermany, Zhang and Goldbaum 2018, CC BY 4.0, the public half of the training patients.",
         "",
     ]

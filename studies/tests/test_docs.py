@@ -35,6 +35,15 @@ docs = _of_the_package()
 PAGE: Path = docs.DOCS / "how-to" / "run-a-study.md"
 
 
+def test_the_page_of_figures_is_as_its_script_writes_it() -> None:
+    """The cards on it too: a card on a page must say what the package says today."""
+    spec = importlib.util.spec_from_file_location("figures_page", REPOSITORY / "studies" / "figures_page.py")
+    assert spec is not None and spec.loader is not None
+    script = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(script)
+    assert (docs.DOCS / "reference" / "figures.md").read_text() == script.page()
+
+
 def command() -> Any:
     return typer.main.get_command(app)
 
