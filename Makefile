@@ -18,7 +18,7 @@ $(INSTALLED): pyproject.toml constraints.txt studies/pyproject.toml
 	$(BIN)/python -m pip install --quiet -c constraints.txt torch
 	$(BIN)/python -m pip install --quiet -c constraints.txt -e '.[$(EXTRAS)]'
 	$(BIN)/python -m pip install --quiet --no-deps -c constraints.txt anonymeter dataprep  # their pins are stale, they run
-	$(BIN)/python -m pip install --quiet --no-deps -c constraints.txt -e studies
+	$(BIN)/python -m pip install --quiet -c constraints.txt -e studies
 	touch $@
 
 demo: $(INSTALLED)  ## Train a small model, release real images, write a page (DATA=folder for your own images)

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 from veilray.cli.main import main
+from veilray.cli.output import OUT, STATUS
 
 
 @dataclass(frozen=True)
@@ -23,6 +24,8 @@ class Ran:
 def veilray(monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str], tmp_path: Path) -> Callable[..., Ran]:
     monkeypatch.setenv("VEILRAY_LEDGER", str(tmp_path / "house" / "ledger.sqlite"))
     monkeypatch.setenv("COLUMNS", "200")
+    for screen in (OUT, STATUS):  # made when first imported, by whatever width stood there then
+        monkeypatch.setattr(screen, "width", 200)
 
     def run(*arguments: object) -> Ran:
         monkeypatch.setattr("sys.argv", ["veilray", *map(str, arguments)])
