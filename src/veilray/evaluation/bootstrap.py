@@ -37,7 +37,7 @@ __all__ = [
 ]
 
 RESAMPLES = 2000
-"""EVALUATION.md, ground rules."""
+"""Resamples of a bootstrap interval."""
 
 LEVEL = 0.95
 """Level of the intervals that are shown."""

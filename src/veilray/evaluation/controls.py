@@ -1,7 +1,7 @@
 """Controls: between what utility stands, and when a release has shown that its private images were worth anything.
 
-A score alone says little: a class-conditional sampler that never saw a private image can reach it (METHODS.md,
-section 2). Utility counts only above the best null that the recipient could have had without the release.
+A score alone says little: a class-conditional sampler that never saw a private image can reach it.
+Utility counts only above the best null that the recipient could have had without the release.
 """
 
 from __future__ import annotations
@@ -30,10 +30,10 @@ __all__ = [
 ]
 
 NO_ROOM = 0.05
-"""Least distance from null to raw over which a share means anything (EVALUATION.md)."""
+"""Least distance from null to raw over which a share means anything: below it, it is a ratio of two small noises."""
 
 FEWEST_DRAWS = 20
-"""Draws of a null that its mean is taken over: nulls scatter widely (EVALUATION.md)."""
+"""Draws of a null that its mean is taken over: nulls scatter widely."""
 
 NOTHING_ADDED = "the private images added nothing"
 
@@ -74,7 +74,7 @@ CONTROLS: Mapping[str, Control] = {
         Control("chance", "the score of an answer that looks at nothing", "floor"),
     )
 }
-"""The named controls of EVALUATION.md; raw, nulls, public-only and released are printed together, on one scale."""
+"""The named controls; raw, nulls, public-only and released are printed together, on one scale."""
 
 
 def best_null(draws: Mapping[str, Sequence[float]], chance: float) -> Estimate:

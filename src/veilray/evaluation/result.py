@@ -58,7 +58,7 @@ class AttackResult:
         negative: the same attack where it cannot (a release that knows nothing of its target).
         line: the largest score that the claim allows any attacker; None where theory gives none.
         decided: lower bound of the released score at `confidence`; None where there is no line.
-        confidence: at which a build may fail (EVALUATION.md: 1e-6, spread over a study's checks).
+        confidence: at which a build may fail (1e-6, spread over a study's checks).
         releases_per_target: releases of one record that the attack puts together; `line` is for their summed claim.
 
     Raises:

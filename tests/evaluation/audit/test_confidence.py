@@ -53,7 +53,7 @@ def test_nothing_is_certified_from_no_guess_or_wrong_guesses() -> None:
 
 
 def test_the_ceiling_is_the_log_of_the_trials() -> None:
-    """PRIVACY.md 6: 9.8 at 1e5 and 12.1 at 1e6 trials, all guesses right."""
+    """All guesses right: no more can be certified than the trials can show, whatever leaks."""
     assert certified(Counts(100_000, 0, 100_000), "epsilon", 0.99) == pytest.approx(9.98, abs=0.03)
     assert certified(Counts(1_000_000, 0, 1_000_000), "epsilon", 0.99) == pytest.approx(12.29, abs=0.03)
 

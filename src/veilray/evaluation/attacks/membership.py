@@ -40,7 +40,7 @@ __all__ = [
 ]
 
 FALSE_ALARMS = 0.01
-"""Share of non-members that may be taken for members (EVALUATION.md, A3)."""
+"""Share of non-members that may be taken for members: an attack that accuses at random convinces nobody."""
 _SPLITS = 200
 """Of the non-members into two halves."""
 

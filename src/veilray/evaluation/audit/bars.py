@@ -27,7 +27,10 @@ BARS: dict[tuple[str, Literal["image", "element"]], float] = {
     ("randomised_response", "image"): 0.9,
     ("gaussian", "image"): 0.95,
 }
-"""PRIVACY.md 6: certified share of epsilon (of mu for gaussian) at 99 % and 1e6 trials a side."""
+"""What an audit of a sound build must reach, or it sees too little.
+
+The certified share of epsilon (of mu for gaussian) at 99 % and 1e6 trials a side.
+"""
 
 
 def bar(mechanism: str, claim: Claim, dimension: int, trials: int) -> float | None:

@@ -1,6 +1,6 @@
 """Lower bounds from counts: what a run of guesses proves about epsilon or mu, at a stated confidence.
 
-Two levels are in use (PRIVACY.md 6). At 99 % a bound is *shown*; a mechanism that is tight sits on its line, so one
+Two levels are in use. At 99 % a bound is *shown*; a mechanism that is tight sits on its line, so one
 honest check in a hundred is above it. A build *fails* only where the bound at confidence 1 - 1e-6 / (number of tests)
 exceeds the claim, so that a whole audit of a correct build trips about once in a million runs.
 """
@@ -28,7 +28,7 @@ DISPLAY = 0.99
 """Confidence of the bounds that are shown."""
 
 FAMILY_WISE = 1e-6
-"""Chance that an audit of a correct build fails: EVALUATION.md, ground rules."""
+"""Chance that an audit of a correct build fails: once in a million runs, so that a failure means a fault."""
 
 
 @dataclass(frozen=True)

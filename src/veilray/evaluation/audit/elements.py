@@ -1,8 +1,8 @@
 """One-run games over the elements of a box: every element, or every small group of them, is a trial of its own.
 
 Each target element is +far or -far by a fair coin, its neighbours are 0, and the auditor guesses the coins from
-one statistic of each group. A mechanism that randomises elements independently is audited by a million of them in a
-second (PRIVACY.md 6); for dependent ones the bound still holds under the claim (Steinke, Nasr and Jagielski 2023).
+one statistic of each group. A mechanism that randomises elements independently is audited by many of them in one
+release; for dependent ones the bound still holds under the claim (Steinke, Nasr and Jagielski 2023).
 Differences and sums catch noise that elements or rows share, which no statistic of one element can see.
 """
 

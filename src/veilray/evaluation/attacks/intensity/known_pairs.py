@@ -29,7 +29,7 @@ from veilray.evaluation.similarity.distortion import distortion
 __all__ = ["CURVE", "KnownPairAttack"]
 
 CURVE = (1, 2, 5, 10)
-"""EVALUATION.md, A5."""
+"""How many known pairs the attack is given, one after the other: what each further pair is worth."""
 
 
 @ATTACKS_ON_PICTURES.register("known-pairs")
